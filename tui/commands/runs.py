@@ -1,0 +1,34 @@
+"""`burnish runs`: every run, newest first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from trainer.runs.registry import summaries
+from trainer.text import one_line
+from tui.units import duration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON array")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = summaries()
+    if args.json:
+        print(json.dumps([asdict(summary) for summary in found]))
+        return 0
+    for one in found:
+        steps = f"{one.step}/{one.total_steps or '?'}"
+        loss = f"loss {one.loss:.4f}" if one.loss is not None else ""
+        tail = (
+            f"eta {duration(one.eta_s)}"
+            if one.eta_s
+            else one_line(one.verdict.message, 70)
+            if one.verdict
+            else one.note
+        )
+        print(f"{one.id:<44} {one.method:<4} {one.state:<9} {steps:>11}  {loss:<12} {tail}".rstrip())
+    return 0

@@ -1,0 +1,297 @@
+"""The monitor of one run: the verdict in words, the curves, memory, samples or log, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from textual.containers import Horizontal
+from textual.widget import Widget
+
+from recipes.errors import BurnishError
+from trainer.runs import control
+from trainer.runs.folder import RunFolder
+from trainer.runs.health import age, in_words
+from trainer.runs.launch import resume
+from trainer.runs.model import Event, RunView, Series
+from trainer.runs.reader import RunReader
+from trainer.text import clean, one_line
+from tui import glyphs
+from tui.plot import Curve, sparkline
+from tui.screens.base import BurnishScreen, bindings_of, title_line
+from tui.screens.modals import Confirm
+from tui.units import compact, duration
+from tui.widgets.chart import Chart
+from tui.widgets.lines import Line, Lines, fitted
+
+# Metrics that the chart can show, in the order of the `m` key, each with its held-out twin.
+CHARTS = (
+    ("loss", "eval_loss"), ("mean_token_accuracy", "eval_mean_token_accuracy"), ("grad_norm", ""), ("learning_rate", ""),
+    ("tokens_per_s", ""), ("entropy", "eval_entropy"), ("memory", ""),
+)  # fmt: skip
+_SIDE = (
+    ("tok/s", "tokens_per_s"), ("grad norm", "grad_norm"), ("lr", "learning_rate"), ("accuracy", "mean_token_accuracy"),
+    ("entropy", "entropy"), ("step s", "step_time_s"), ("MFU", "mfu"),
+)  # fmt: skip
+
+
+class MonitorScreen(BurnishScreen):
+    """Follows one run; reading happens in a thread, drawing once a second."""
+
+    NAME = "monitor"
+    BINDINGS = bindings_of("monitor")
+    DEFAULT_CSS = """
+    MonitorScreen #middle { height: 1fr; }
+    MonitorScreen #side { width: 30; height: 100%; }
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self._run = run
+        self._reader = RunReader(run)
+        self._view: RunView | None = None
+        self._log: list[str] = []
+        self._recipe = run.record().get("recipe", {})
+        self._shows_log = False
+        self._chart = 0
+        self._reading = False
+
+    def body(self) -> Sequence[Widget]:
+        return (
+            Lines(id="progress", rows=1),
+            Lines(id="health", rows=1),
+            Horizontal(Chart(id="chart"), Lines(id="side"), id="middle"),
+            Lines(id="below", rows=6),
+        )
+
+    def heading(self) -> tuple[str, str]:
+        view = self._view
+        base = one_line(str(self._recipe.get("model", {}).get("base", "")).rstrip("/").rpartition("/")[2])
+        name = f"{self._run.record().get('name')} · {one_line(str(self._recipe.get('name', '')))} on {base}"
+        if view is None:
+            return name, "reading"
+        silent = age(view.summary)
+        last = f"last event {duration(silent)} ago" if silent is not None and view.summary.live else ""
+        return name, last or view.summary.state
+
+    def reason(self, action: str) -> str:
+        view = self._view
+        if view is None:
+            return "the run is being read" if action in _ASKS or action == "resume" else ""
+        live, phase = view.summary.live, view.summary.phase
+        if action in _ASKS and not live:
+            return f"the run is {view.summary.state}"
+        if action == "pause" and phase == "paused":
+            return "it is paused already"
+        if action == "go_on" and phase != "paused":
+            return "it is not paused"
+        if action == "resume":
+            if live:
+                return "the run is live"
+            if view.summary.verdict and view.summary.verdict.kind == "completed":
+                return "the run is complete"
+            return "" if self._run.latest_checkpoint() else "it has no checkpoint"
+        return ""
+
+    def tick(self) -> None:
+        if not self._reading:
+            self._reading = True  # one reader at a time: the log is read by offset
+            self.run_worker(self._read(), group="read")
+
+    async def _read(self) -> None:
+        try:
+            if self._view is None:
+                self._view = await asyncio.to_thread(self._reader.open)
+            else:
+                if not self._view.complete:
+                    await asyncio.to_thread(self._refine)
+                self._view = await asyncio.to_thread(self._reader.poll)
+            self._log = await asyncio.to_thread(self._reader.tail_log, 40)
+        finally:
+            self._reading = False
+        self._draw()
+
+    def _refine(self) -> None:
+        for _ in range(8):
+            if not self._reader.refine():
+                return
+
+    def _draw(self) -> None:
+        view, width, style = self._view, self.size.width, self.station.glyphs
+        if view is None or not self.is_mounted:
+            return
+        self.query_one("#progress", Lines).show([self._progress(view, width, style)])
+        tone = "trouble" if view.summary.state in ("failed", "killed") or view.alerts else "good"
+        self.query_one("#health", Lines).show([[(fitted(f" {in_words(view)}", width), tone)]])
+        chart = self.query_one("#chart", Chart)
+        chart.draw(*self._curves(view), style)
+        self.query_one("#side", Lines).show(self._figures(view, style))
+        below = self.query_one("#below", Lines)
+        rows = max(6, self.size.height // 3) if self._shows_log else min(6, 2 + len(_newest(view)))
+        below.styles.height = max(rows, 4)
+        below.show(self._log_lines(width, rows, style) if self._shows_log else self._samples(view, width, style))
+        left, right = self.heading()
+        self.query_one("#title", Lines).show([title_line(left, right, width)])
+
+    def _progress(self, view: RunView, width: int, style: glyphs.Style) -> Line:
+        summary = view.summary
+        total = summary.total_steps or 0
+        share = summary.step / total if total else 0.0
+        steps = f" step {summary.step}/{total or '?'} "
+        eta = f" eta {duration(summary.eta_s)}" if summary.eta_s and summary.live else ""
+        loss = f"  loss {compact(summary.loss)}" if summary.loss is not None else ""
+        end = f"{eta}{loss}  {summary.state}{': ' + summary.phase if summary.phase else ''}"
+        room = max(width - len(steps) - len(end) - 2, 8)
+        return [(steps, "bold"), (glyphs.bar(share, room, style), "accent"), (end, "")]
+
+    def _curves(self, view: RunView) -> tuple[str, list[Curve]]:
+        name, twin = CHARTS[self._chart]
+        if name == "memory":
+            return "memory, GiB", _memory_curves(view)
+        curves = []
+        if series := view.series.get(name):
+            curves.append(Curve("train", series.steps, series.last, low=series.low, high=series.high))
+        if twin and (series := view.series.get(twin)):
+            curves.append(Curve("held out", series.steps, series.last, marked=True))
+        return name, curves
+
+    def _figures(self, view: RunView, style: glyphs.Style) -> list[Line]:
+        lines: list[Line] = []
+        for label, name in _SIDE:
+            series: Series | None = view.series.get(name)
+            if series is not None and series.last:
+                drawn = sparkline(series.last[-120:], 11, style)
+                lines.append([(f" {label:<9} ", "dim"), (f"{compact(series.last[-1]):>7} ", "bold"), (drawn, "accent")])
+        if view.memory:
+            newest = view.memory[-1]
+            lines.append([(" host     ", "dim"), (f"{newest['host_rss_gib']:>6.2f} GiB", "bold")])
+            if newest.get("device_used_gib") is not None:
+                used, total = newest["device_used_gib"], newest["device_total_gib"]
+                lines.append([(" GPU      ", "dim"), (f"{used:.1f}/{total:.0f} GiB", "bold")])
+        if model := view.facts.get("model"):
+            lines.append(
+                [(" trained  ", "dim"), (f"{model['trainable_share']:>6.2%} of {compact(model['parameters'])}", "")]
+            )
+        if data := view.facts.get("data"):
+            lines.append([(" rows     ", "dim"), (f"{data['train_rows']} + {data['eval_rows']} held out", "")])
+        if saved := view.facts.get("checkpoint"):
+            lines.append([(" saved    ", "dim"), (f"step {saved['step']}", "")])
+        return lines
+
+    def _samples(self, view: RunView, width: int, style: glyphs.Style) -> list[Line]:
+        newest = _newest(view)
+        if view.alerts and not newest:
+            return [[(f" {one_line(str(event.get('message')), width - 2)}", "trouble")] for event in view.alerts[-5:]]
+        if not newest:
+            return [[(glyphs.rule("Log", width, style), "dim")], *self._log_lines(width, 5, style)[1:]]
+        lines: list[Line] = [[(glyphs.rule(f"Samples at step {newest[0]['step']}", width, style), "dim")]]
+        cells = max((width - 16) // 3, 8)
+        for event in newest:
+            prompt = fitted(one_line(event["prompt"]), cells)
+            lines.append(
+                [(f" {prompt}", "dim"), (" got ", ""), (fitted(one_line(event["completion"]), cells), "bold"),
+                 (" want ", ""), (fitted(one_line(event["reference"]), cells), "dim")]
+            )  # fmt: skip
+        return lines
+
+    def _log_lines(self, width: int, rows: int, style: glyphs.Style) -> list[Line]:
+        lines: list[Line] = [[(glyphs.rule("Log", width, style), "dim")]]
+        for text in self._log[-(rows - 1) :]:
+            lines.append([(fitted(f" {one_line(clean(text))}", width), "")])
+        return lines
+
+    def _ask(self, what: control.Request) -> None:
+        try:
+            control.request(self._run, what)
+            self.say(f"asked to {what}: it answers after the step it is in")
+        except BurnishError as error:
+            self.say_error(error)
+
+    def action_save(self) -> None:
+        self._ask("save")
+
+    def action_evaluate(self) -> None:
+        self._ask("evaluate")
+
+    def action_pause(self) -> None:
+        self._ask("pause")
+
+    def action_go_on(self) -> None:
+        self._ask("continue")
+
+    def action_stop(self) -> None:
+        def act(yes: bool | None) -> None:
+            if yes:
+                self._ask("stop")
+
+        text = "It finishes the step, saves a checkpoint and ends; `r` resumes it later."
+        self.app.push_screen(Confirm(f"Stop {self._run.id}?", text), act)
+
+    def action_stop_now(self) -> None:
+        def act(yes: bool | None) -> None:
+            if not yes:
+                return
+            try:
+                control.kill_now(self._run)
+                self.say("killed; its checkpoints stay")
+            except BurnishError as error:
+                self.say_error(error)
+
+        text = "The trainer ends at once. What was learned since the last checkpoint is lost."
+        self.app.push_screen(Confirm(f"Kill {self._run.id} now?", text), act)
+
+    async def action_resume(self) -> None:
+        try:
+            await asyncio.to_thread(resume, self._run)
+            self.say("resumed from the newest checkpoint")
+        except BurnishError as error:
+            self.say_error(error)
+
+    def action_log(self) -> None:
+        self._shows_log = not self._shows_log
+        self._draw()
+
+    def action_metric(self) -> None:
+        self._chart = (self._chart + 1) % len(CHARTS)
+        self._draw()
+
+    def action_previous(self) -> None:
+        self._neighbour(1)
+
+    def action_next(self) -> None:
+        self._neighbour(-1)
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(self._run.id)
+        self.say(f"copied {self._run.id}")
+
+    def _neighbour(self, by: int) -> None:
+        ids = [run.id for run in self.station.runs]
+        at = ids.index(self._run.id) + by if self._run.id in ids else -1
+        if not 0 <= at < len(ids):
+            self.say("there is no other run that way")
+            return
+        self.app.pop_screen()
+        self.station.open_run(ids[at])
+
+
+_ASKS = ("stop", "stop_now", "save", "evaluate", "pause", "go_on")
+
+
+def _newest(view: RunView) -> list[Event]:
+    """The answers of the newest evaluation, three at most."""
+    if not view.samples:
+        return []
+    step = view.samples[-1]["step"]
+    return [event for event in view.samples if event["step"] == step][:3]
+
+
+def _memory_curves(view: RunView) -> list[Curve]:
+    """Host and device memory over the readings; the x axis counts readings, five seconds apart."""
+    curves = []
+    for label, key in (("host", "host_rss_gib"), ("GPU", "device_used_gib"), ("GPU peak of torch", "peak_gib")):
+        known = [(i, cast(float, event[key])) for i, event in enumerate(view.memory) if event.get(key) is not None]
+        if known:
+            curves.append(Curve(label, [i for i, _ in known], [value for _, value in known]))
+    return curves
