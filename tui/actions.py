@@ -23,11 +23,12 @@ class Action:
     footer: bool = True
 
 
+HELP = Action("help", ("question_mark", "f1"), "help", "this page")
 ACTIONS: tuple[Action, ...] = (
     Action("home", ("1",), "Home", "the box, the runs, what to do next", twin="burnish gpus · burnish runs"),
     Action("recipes", ("3",), "Recipes", "what to train with: read, change, launch", twin="burnish recipes"),
     Action("runs", ("4",), "Runs", "every run, and the monitor of each", twin="burnish runs"),
-    Action("help", ("question_mark", "f1"), "help", "this page"),
+    HELP,
     Action("palette", ("colon", "ctrl+p"), "commands", "find any action by its name"),
     Action("back", ("escape", "q"), "back", "one step back; on Home, leave (runs go on)", footer=False),
     # Home

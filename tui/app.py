@@ -103,9 +103,13 @@ class Workstation(App[int]):
         return sampler
 
     def key_of(self, action: actions.Action) -> str:
-        """The key that runs an action, the user's where there is one, as people write it."""
-        key = self._keymap_of_user.get(action.id, action.keys[0])
-        return actions.key_name(key.split(",")[0])
+        """The first key that runs an action, as people write it."""
+        return actions.key_name(self.keys_of(action)[0])
+
+    def keys_of(self, action: actions.Action) -> tuple[str, ...]:
+        """The keys that run an action: the user's where there are any."""
+        mine = self._keymap_of_user.get(action.id)
+        return tuple(mine.split(",")) if mine else action.keys
 
     def _open(self, path: Path) -> None:
         """Begin with a run folder or a recipe file."""

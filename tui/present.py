@@ -108,6 +108,21 @@ def host_lines(host: Host, has_gpu: bool, width: int, style: glyphs.Style) -> li
     ]
 
 
+def box_lines(snapshot: Snapshot | None, style: glyphs.Style) -> list[Line]:
+    """The memory of the box on lines of 30 cells, for beside a run: each GPU's, then the host's."""
+    if snapshot is None:
+        return []
+    known = [(f"GPU {gpu.index}", gpu.memory) for gpu in snapshot.gpus if gpu.memory is not None]
+    return [
+        [
+            (f" {name:<8}", "dim"),
+            (glyphs.bar(memory.used_gib / memory.total_gib, 8, style), "accent"),
+            (f" {memory.used_gib:.0f}/{memory.total_gib:.0f} GiB", ""),
+        ]
+        for name, memory in [*known, ("box RAM", snapshot.host.ram)]
+    ]
+
+
 def run_line(run: RunSummary, width: int, style: glyphs.Style, now: float | None = None) -> Line:
     """One run on one line: mark, name, method, step, loss, what comes or what came."""
     mark = glyphs.MARKS[run.state][1 if style == "ascii" else 0]

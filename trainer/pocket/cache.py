@@ -56,8 +56,11 @@ def ensure(home: Path | None = None, progress: Progress | None = None) -> Path:
 
 
 def _build(final: Path, world: World, settings: Pretraining, progress: Progress | None) -> None:
+    from transformers.utils import logging
+
     from trainer.pocket import base, tokenizer
 
+    logging.disable_progress_bar()  # the caller tells its own progress
     for leftover in final.parent.glob("building-*"):  # of builds that were killed; the lock says nobody builds now
         shutil.rmtree(leftover)
     building = Path(tempfile.mkdtemp(prefix="building-", dir=final.parent))

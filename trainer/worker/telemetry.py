@@ -219,7 +219,9 @@ class KeepTypes(TrainerCallback):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         self._types = {name: weight.dtype for name, weight in model.named_parameters() if weight.requires_grad}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **_: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **_: Any
+    ) -> None:
         for name, weight in model.named_parameters():
             wanted = self._types.get(name, weight.dtype)
             if weight.dtype == wanted:

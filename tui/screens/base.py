@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from recipes.errors import BurnishError
 from tui import actions
-from tui.widgets.lines import Line, Lines, Span, fitted, width_of
+from tui.widgets.lines import Line, Lines, fitted, width_of
 
 if TYPE_CHECKING:
     from tui.app import Workstation
@@ -93,7 +93,8 @@ class BurnishScreen(Screen[None]):
     def on_key(self, event: Key) -> None:
         """A key that cannot act comes here unhandled: say why."""
         for action in actions.ACTIONS:
-            if action.screen == self.NAME and event.key in action.keys and (why := self.reason(action.id)):
+            mine = action.screen == self.NAME and event.key in self.station.keys_of(action)
+            if mine and (why := self.reason(action.id)):
                 self.say(f"{action.title}: {why}", "warn")
                 event.stop()
 
@@ -109,17 +110,20 @@ class BurnishScreen(Screen[None]):
         self.refresh_bindings()
 
     def _keys(self) -> Line:
-        spans: list[Span] = [(" ", "")]
+        """The keys that fit; where some do not, the last one shown leads to them all."""
+        pieces: list[Line] = []
         for action in actions.on(self.NAME):
-            if not action.footer:
-                continue
-            can = not self.reason(action.id)
-            key = self.station.key_of(action)
-            piece: list[Span] = [(key, "accent" if can else "dim"), (f" {action.title}  ", "" if can else "dim")]
-            if width_of(spans) + width_of(piece) > self.size.width:
-                break
-            spans += piece
-        return spans
+            if action.footer:
+                can = not self.reason(action.id)
+                key = self.station.key_of(action)
+                pieces.append([(key, "accent" if can else "dim"), (f" {action.title}  ", "" if can else "dim")])
+        room = self.size.width - 1
+        if sum(map(width_of, pieces)) > room:
+            more: Line = [(self.station.key_of(actions.HELP), "accent"), (" more", "")]
+            while pieces and sum(map(width_of, pieces)) + width_of(more) > room:
+                pieces.pop()
+            pieces.append(more)
+        return [(" ", ""), *(span for piece in pieces for span in piece)]
 
 
 def title_line(left: str, right: str, width: int) -> Line:

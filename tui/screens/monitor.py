@@ -19,6 +19,7 @@ from trainer.runs.reader import RunReader
 from trainer.text import clean, one_line
 from tui import glyphs
 from tui.plot import Curve, sparkline
+from tui.present import box_lines
 from tui.screens.base import BurnishScreen, bindings_of, title_line
 from tui.screens.modals import Confirm
 from tui.units import compact, duration
@@ -165,10 +166,11 @@ class MonitorScreen(BurnishScreen):
                 lines.append([(f" {label:<9} ", "dim"), (f"{compact(series.last[-1]):>7} ", "bold"), (drawn, "accent")])
         if view.memory:
             newest = view.memory[-1]
-            lines.append([(" host     ", "dim"), (f"{newest['host_rss_gib']:>6.2f} GiB", "bold")])
-            if newest.get("device_used_gib") is not None:
-                used, total = newest["device_used_gib"], newest["device_total_gib"]
-                lines.append([(" GPU      ", "dim"), (f"{used:.1f}/{total:.0f} GiB", "bold")])
+            lines.append([(" run RAM  ", "dim"), (f"{newest['host_rss_gib']:>6.2f} GiB", "bold")])
+            if newest.get("reserved_gib") is not None:
+                held, peak = newest["reserved_gib"], newest["peak_gib"]
+                lines.append([(" run GPU  ", "dim"), (f"{held:>6.2f} GiB", "bold"), (f" peak {peak:.1f}", "")])
+        lines += box_lines(self.station.snapshot, style)
         if model := view.facts.get("model"):
             lines.append(
                 [(" trained  ", "dim"), (f"{model['trainable_share']:>6.2%} of {compact(model['parameters'])}", "")]
