@@ -68,7 +68,7 @@ class BurnishScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.set_interval(self.TICK_S, self._tick)
-        self.call_after_refresh(self._tick)
+        self._tick()  # before the first layout: the first frame has content
 
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self._tick)
