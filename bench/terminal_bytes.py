@@ -49,7 +49,10 @@ def steady(home: str, keys: list[str]) -> float:
             terminal.press(key)
             terminal.count_bytes(2)
         terminal.count_bytes(3)
-        return terminal.count_bytes(SECONDS) / SECONDS / 1000
+        painted = terminal.count_bytes(SECONDS)
+        if not painted or terminal.process.poll() is not None:
+            raise RuntimeError("the screen did not go on painting: nothing was measured")
+        return painted / SECONDS / 1000
     finally:
         terminal.close()
 

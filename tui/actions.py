@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +78,12 @@ def keymap_file() -> Path:
 def keymap() -> dict[str, str]:
     """Action ids to the keys that a person gave them. Raises InputError for a file that is none or an unknown action."""
     file = keymap_file()
+    if not file.exists():
+        return {}
+    import tomllib
+
     try:
         keys = tomllib.loads(file.read_text()).get("keys", {})
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: {error}", 'lines such as stop = "ctrl+x" stand under [keys]') from error
     known = {action.id for action in ACTIONS}

@@ -13,8 +13,6 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from recipes.errors import BurnishError
-from trainer.runs.model import RunSummary
-from trainer.runs.registry import find, summaries
 from tui import actions, glyphs, terminal
 from tui.screens.base import BurnishScreen, bindings_of
 from tui.screens.home import HomeScreen
@@ -22,8 +20,10 @@ from tui.screens.home import HomeScreen
 if TYPE_CHECKING:
     from trainer.devices.model import Snapshot
     from trainer.devices.sampler import Sampler
+    from trainer.runs.model import RunSummary
 
 _LOOK_S = 1.0
+_FIRST_FRAME_S = 0.05  # reading the box imports much: the first frame goes first
 
 
 def _recipes() -> Screen[None]:
@@ -48,6 +48,7 @@ class Workstation(App[int]):
     """The Textual app. Screens read `snapshot` and `runs`; one thread keeps each of them fresh."""
 
     TITLE = "burnish"
+    DEFAULT_MODE = "home"  # begun in, not switched to: one layout less before the first frame
     ENABLE_COMMAND_PALETTE = False
     MODES = {
         "home": HomeScreen,
@@ -77,14 +78,17 @@ class Workstation(App[int]):
     async def on_mount(self) -> None:
         self.set_keymap(self._keymap_of_user)
         mode, opened = self._first
-        await self.switch_mode(mode)
+        if mode != self.current_mode:
+            await self.switch_mode(mode)
         if opened:
             self._open(Path(opened))
         self.run_worker(terminal.leave_when_gone(self._leave_with), name="terminal")
-        self.call_after_refresh(lambda: self.run_worker(self._look(), name="look"))
+        self.set_timer(_FIRST_FRAME_S, lambda: self.run_worker(self._look(), name="look"))
 
     async def _look(self) -> None:
         """Read the box and the runs in threads, for as long as the app lives."""
+        from trainer.runs.registry import summaries
+
         self._sampler = await asyncio.to_thread(self._start_sampler)
         while True:
             self.runs = await asyncio.to_thread(summaries)
@@ -126,6 +130,7 @@ class Workstation(App[int]):
 
     def open_run(self, run: str) -> None:
         """Show the monitor of a run."""
+        from trainer.runs.registry import find
         from tui.screens.monitor import MonitorScreen
 
         self.push_screen(MonitorScreen(find(run)))

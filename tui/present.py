@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from trainer.devices.model import Gpu, Host, Memory, Snapshot
-from trainer.runs.health import age
-from trainer.runs.model import RunSummary
 from trainer.text import one_line
 from tui import glyphs
 from tui.units import compact, duration
 from tui.widgets.lines import Line, fitted
+
+if TYPE_CHECKING:  # the first frame is painted before there are any
+    from trainer.devices.model import Gpu, Host, Memory, Snapshot
+    from trainer.runs.model import RunSummary
 
 _BUSY, _FULL = 0.75, 0.92
 
@@ -144,7 +146,7 @@ def _tail(run: RunSummary, now: float) -> str:
         if run.note:
             return one_line(run.note)
         eta = f"eta {duration(run.eta_s)}" if run.eta_s else run.phase
-        silent = age(run, now)
+        silent = run.age(now)
         return f"{eta}, last event {duration(silent)} ago" if silent is not None and silent > 15 else eta
     ended = f"{duration(now - run.ended_at)} ago" if run.ended_at else ""
     return ", ".join(part for part in (ended, one_line(run.verdict.message) if run.verdict else "") if part)

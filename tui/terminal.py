@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from collections.abc import Callable
 
@@ -26,10 +27,10 @@ async def leave_when_gone(leave: Callable[[int], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, leave, 128 + number)
-    while os.isatty(0):  # else there is no terminal to lose: a test, a recording
-        await asyncio.sleep(_WATCH_S)
-        try:
-            os.tcgetpgrp(0)
-        except OSError:  # the pseudo-terminal was closed: reading from it would return at once, for ever
+    line = select.poll()
+    line.register(0, 0)  # a hang-up is always told
+    while os.isatty(0) or line.poll(0):  # else there is no terminal to lose: a test, a recording
+        if line.poll(0):  # the pseudo-terminal was closed: reading from it would return at once, for ever
             leave(128 + signal.SIGHUP)
             return
+        await asyncio.sleep(_WATCH_S)

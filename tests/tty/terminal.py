@@ -18,13 +18,14 @@ from pathlib import Path
 class Terminal:
     """`burnish` with these words under a pseudo-terminal of 80x24."""
 
-    def __init__(self, home: Path, *words: str, ignore_hup: bool = False) -> None:
+    def __init__(self, home: Path, *words: str, ignore_hup: bool = False, controlling: bool = True) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
         def become() -> None:
             os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            if controlling:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             if ignore_hup:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,21 @@ FAKE = ("--devices", "fake:h200x2")
 
 
 @pytest.mark.parametrize("ignore_hup", [False, True])
-def test_a_hang_up_ends_the_screen(home: Path, ignore_hup: bool) -> None:
-    terminal = Terminal(home, *FAKE, ignore_hup=ignore_hup)
+@pytest.mark.parametrize("controlling", [True, False])
+def test_a_hang_up_ends_the_screen(home: Path, ignore_hup: bool, controlling: bool) -> None:
+    terminal = Terminal(home, *FAKE, ignore_hup=ignore_hup, controlling=controlling)
     terminal.until(b"H200")
     assert terminal.hang_up() == 129
+
+
+def test_a_terminal_that_does_not_control_the_process_is_no_lost_one(home: Path) -> None:
+    terminal = Terminal(home, *FAKE, controlling=False)  # as under setsid and in some containers
+    terminal.until(b"H200")
+    time.sleep(3)
+    assert terminal.process.poll() is None
+    os.write(terminal.master, b"q")
+    assert terminal.process.wait(20) == 0
+    os.close(terminal.master)
 
 
 def test_sigterm_restores_the_terminal(home: Path) -> None:

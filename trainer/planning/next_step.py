@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from trainer.devices.model import Snapshot
-from trainer.runs.model import RunSummary
 from trainer.text import one_line
+
+if TYPE_CHECKING:
+    from trainer.devices.model import Snapshot
+    from trainer.runs.model import RunSummary
 
 
 def next_step(snapshot: Snapshot | None, runs: Sequence[RunSummary]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from statistics import fmean, median
 
-from trainer.runs.model import RunSummary, RunView, Series
+from trainer.runs.model import RunView, Series
 from trainer.text import one_line
 
 _ENOUGH = 12  # readings before a trend is called one
@@ -29,16 +29,11 @@ def in_words(view: RunView, now: float | None = None) -> str:
     return ", ".join([_loss(loss), *_held_out(view), *_alerts(view)])
 
 
-def age(summary: RunSummary, now: float | None = None) -> float | None:
-    """Seconds since the run's last event."""
-    return None if summary.last_event_at is None else max((now or time.time()) - summary.last_event_at, 0.0)
-
-
 def _quiet(view: RunView, now: float) -> str:
     """A sentence where the run has been silent for many times its usual step."""
     step = view.facts.get("step") if view.summary.phase == "training" else None
     # A heart that beats is no step: in training it is the last step that counts.
-    silent = max(now - float(step["t"]), 0.0) if step and "t" in step else age(view.summary, now)
+    silent = max(now - float(step["t"]), 0.0) if step and "t" in step else view.summary.age(now)
     steps = view.series.get("step_time_s")
     usual = median(steps.last[-50:]) if steps else 0.0
     if silent is not None and silent > max(_QUIET_S, 20 * usual):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,6 +55,10 @@ class RunSummary:
     def live(self) -> bool:
         """True while something may still happen in the run."""
         return self.state in LIVE_STATES
+
+    def age(self, now: float | None = None) -> float | None:
+        """Seconds since the run's last event."""
+        return None if self.last_event_at is None else max((now or time.time()) - self.last_event_at, 0.0)
 
 
 Event = dict[str, Any]

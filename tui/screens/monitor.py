@@ -12,7 +12,7 @@ from textual.widget import Widget
 from recipes.errors import BurnishError
 from trainer.runs import control
 from trainer.runs.folder import RunFolder
-from trainer.runs.health import age, in_words
+from trainer.runs.health import in_words
 from trainer.runs.launch import resume
 from trainer.runs.model import Event, RunView, Series
 from trainer.runs.reader import RunReader
@@ -72,7 +72,7 @@ class MonitorScreen(BurnishScreen):
         name = f"{self._run.record().get('name')} · {one_line(str(self._recipe.get('name', '')))} on {base}"
         if view is None:
             return name, "reading"
-        silent = age(view.summary)
+        silent = view.summary.age()
         last = f"last event {duration(silent)} ago" if silent is not None and view.summary.live else ""
         return name, last or view.summary.state
 

@@ -12,7 +12,7 @@ import pytest
 
 from trainer.runs.events import EventWriter
 from trainer.runs.folder import RunFolder, RunStatus
-from trainer.runs.health import age, in_words
+from trainer.runs.health import in_words
 from trainer.runs.model import RunView
 from trainer.runs.reader import RunReader
 from trainer.runs.supervisor import take_lock
@@ -82,7 +82,7 @@ def test_a_silent_run_may_hang(run: RunFolder) -> None:
     view = seen(run)
     assert in_words(view, now=time.time() + 20).startswith("learning")
     assert "it may hang" in in_words(view, now=time.time() + 60)
-    silent = age(view.summary, now=time.time() + 60)
+    silent = view.summary.age(now=time.time() + 60)
     assert silent is not None and 59 < silent < 65
 
 
