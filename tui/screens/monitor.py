@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -31,6 +32,7 @@ CHARTS = (
     ("loss", "eval_loss"), ("mean_token_accuracy", "eval_mean_token_accuracy"), ("grad_norm", ""), ("learning_rate", ""),
     ("tokens_per_s", ""), ("entropy", "eval_entropy"), ("memory", ""),
 )  # fmt: skip
+_CHART_S = 3.0  # with every new step the whole chart moves: on a slow link it is the dearest thing on the screen
 _SIDE = (
     ("tok/s", "tokens_per_s"), ("grad norm", "grad_norm"), ("lr", "learning_rate"), ("accuracy", "mean_token_accuracy"),
     ("entropy", "entropy"), ("step s", "step_time_s"), ("MFU", "mfu"),
@@ -56,6 +58,8 @@ class MonitorScreen(BurnishScreen):
         self._recipe = run.record().get("recipe", {})
         self._shows_log = False
         self._chart = 0
+        self._drawn: tuple[int, bool, bool] | None = None
+        self._drawn_at = 0.0
         self._reading = False
 
     def body(self) -> Sequence[Widget]:
@@ -125,8 +129,10 @@ class MonitorScreen(BurnishScreen):
         self.query_one("#progress", Lines).show([self._progress(view, width, style)])
         tone = "trouble" if view.summary.state in ("failed", "killed") or view.alerts else "good"
         self.query_one("#health", Lines).show([[(fitted(f" {in_words(view)}", width), tone)]])
-        chart = self.query_one("#chart", Chart)
-        chart.draw(*self._curves(view), style)
+        drawn = (self._chart, view.complete, view.summary.live)
+        if drawn != self._drawn or time.monotonic() - self._drawn_at >= _CHART_S:
+            self._drawn, self._drawn_at = drawn, time.monotonic()
+            self.query_one("#chart", Chart).draw(*self._curves(view), style)
         self.query_one("#side", Lines).show(self._figures(view, style))
         below = self.query_one("#below", Lines)
         rows = max(6, self.size.height // 3) if self._shows_log else min(6, 2 + len(_newest(view)))
