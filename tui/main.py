@@ -53,17 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     verb = next((argument for argument in arguments if argument in VERBS), None)
     opened = next((argument for argument in arguments if verb is None and Path(argument).exists()), "")
-    args = _parser(verb).parse_args([argument for argument in arguments if argument != opened])
+    asked = [argument for argument in arguments if argument != opened]
+    # The verbs take milliseconds to list, which the first frame of the workstation need not wait for.
+    named = any(not argument.startswith("-") or argument in ("-h", "--help") for argument in asked)
+    args = _parser(verb, with_verbs=named).parse_args(asked)
     if args.home:
         os.environ["BURNISH_HOME"] = str(args.home.absolute())
     args.home = None
-    if args.verb is None:
+    if not named or args.verb is None:
         return _workstation(args, opened)
     module = importlib.import_module(f"tui.commands.{VERBS[args.verb][0]}")
     return int(module.run(args))
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
+def _parser(verb: str | None, *, with_verbs: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="burnish",
         description="The terminal workstation for fine-tuning. Without a verb it opens the full screen; "
@@ -73,6 +76,8 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     for options in (parser, shared):
         _shared_options(options, suppress=options is shared)
+    if not with_verbs:
+        return parser
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, (module, line) in VERBS.items():
         sub = verbs.add_parser(name, help=line, description=line, parents=[shared])

@@ -67,6 +67,7 @@ class BurnishScreen(Screen[None]):
         return cast("Workstation", self.app)
 
     def on_mount(self) -> None:
+        # Textual calls this of every class of a screen: a subclass that called it too would tick twice.
         self.set_interval(self.TICK_S, self._tick)
         self._tick()  # before the first layout: the first frame has content
 

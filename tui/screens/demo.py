@@ -36,7 +36,6 @@ class DemoScreen(BurnishScreen):
         return (story,)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.run_worker(asyncio.to_thread(start_detached, burnish_home()), exit_on_error=False)
 
     def heading(self) -> tuple[str, str]:

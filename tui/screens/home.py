@@ -22,7 +22,6 @@ class HomeScreen(BurnishScreen):
         return (Lines(id="box"), Lines(id="runs-rule", rows=1), Picker(id="runs"), Lines(id="next", rows=2))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(Picker).focus()
 
     def heading(self) -> tuple[str, str]:

@@ -36,7 +36,6 @@ class RecipesScreen(BurnishScreen):
         self._library = [load(name) for name in names()]
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(Picker).focus()
 
     def heading(self) -> tuple[str, str]:
@@ -81,7 +80,6 @@ class RecipeScreen(BurnishScreen):
         return (Picker(id="settings"), Lines(id="meaning", rows=4))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(Picker).focus()
         self.run_worker(asyncio.to_thread(warm.ensure), exit_on_error=False)
 

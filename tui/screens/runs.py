@@ -24,7 +24,6 @@ class RunsScreen(BurnishScreen):
         return (Picker(id="runs"),)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(Picker).focus()
 
     def heading(self) -> tuple[str, str]:
