@@ -100,7 +100,8 @@ class BurnishScreen(Screen[None]):
                 event.stop()
 
     def _tick(self) -> None:
-        if not self.is_current:
+        # `is_current` is true of a screen below this one as well, and painting that one paints everything over it again.
+        if self.app.screen is not self:
             return
         self.tick()
         if time.monotonic() - self._said_at > 8:
