@@ -16,9 +16,12 @@ from trainer.runs.events import EventWriter, read_events
 from trainer.runs.folder import RunFolder, RunStatus
 from trainer.runs.registry import summaries, summary
 from tui.app import Workstation
+from tui.screens.base import BurnishScreen
+from tui.screens.home import HomeScreen
 from tui.screens.modals import Confirm, Help, Notice, Palette
 from tui.screens.monitor import MonitorScreen
 from tui.screens.recipes import RecipeScreen
+from tui.screens.runs import RunsScreen
 
 Launch = Callable[..., RunFolder]
 SIZES = [(80, 24), (120, 40)]
@@ -78,6 +81,33 @@ async def test_home_shows_the_box_and_the_runs(home: Path, size: tuple[int, int]
         if devices == "fake:h200x8":
             assert text.count("H200") >= 8 and "GiB" in text
         assert all(len(line) <= size[0] for line in text.splitlines())
+
+
+async def test_only_the_screen_that_is_shown_is_drawn_and_by_one_clock(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks: list[BurnishScreen] = []
+    ticks: list[str] = []
+    set_interval = BurnishScreen.set_interval
+
+    def counted(screen: BurnishScreen, seconds: float, callback: Callable[[], None], **more: object) -> object:
+        if callback == screen._tick:
+            clocks.append(screen)
+        return set_interval(screen, seconds, callback, **more)
+
+    monkeypatch.setattr(BurnishScreen, "set_interval", counted)
+    for kind in (HomeScreen, RunsScreen, MonitorScreen):
+        monkeypatch.setattr(kind, "tick", lambda screen: ticks.append(screen.NAME))
+    record(home)
+    app = Workstation("fake:none")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: bool(app.runs))
+        await pilot.press("4", "enter")
+        await until(pilot, lambda: "monitor" in ticks)
+        ticks.clear()
+        await until(pilot, lambda: ticks.count("monitor") >= 3)
+        assert set(ticks) == {"monitor"}
+        assert len(clocks) == len(set(clocks)) == 3
 
 
 @pytest.mark.parametrize("size", SIZES)
