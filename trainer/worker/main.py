@@ -88,6 +88,8 @@ def load_libraries() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Trainer  # noqa: F401
     from trl import SFTConfig, SFTTrainer  # noqa: F401
 
+    import trainer.worker.train  # noqa: F401
+
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
