@@ -115,7 +115,7 @@ def warm_cost(home: Path) -> dict[str, float]:
     after = process.cpu_times()
     cost = {
         "rss_gib": round(process.memory_info().rss / 1024**3, 2),
-        "cpu_percent": round((after.user + after.system - before.user - before.system) * 10, 2),
+        "cpu_percent": max(round((after.user + after.system - before.user - before.system) * 10, 2), 0.0),
     }
     warm.dismiss(home)
     return cost

@@ -66,7 +66,7 @@ def _dispatch(arguments: list[str]) -> int:
     return int(module.run(args))
 
 
-def _parser(verb: str | None, *, with_verbs: bool) -> argparse.ArgumentParser:
+def _parser(verb: str | None, *, with_verbs: bool = True) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="burnish",
         description="The terminal workstation for fine-tuning. Without a verb it opens the full screen; "

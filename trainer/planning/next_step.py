@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def next_step(snapshot: Snapshot | None, runs: Sequence[RunSummary]) -> str:
     """One sentence that names the key or the command that comes next."""
     if not runs:
-        return "no runs yet: 3 picks a recipe; `burnish demo` shows the whole job on a small model"
+        return "no runs yet: 3 picks a recipe; `burnish demo` plays the whole job"
     newest = runs[0]
     live = [run for run in runs if run.live]
     if live and live[0].note:

@@ -56,6 +56,10 @@ class Reporter:
         self.event("phase", phase=phase, detail=detail)
         self.status(at_once=True, phase=phase, note=detail, state=state or self._status.state)
 
+    @property
+    def current_phase(self) -> str:
+        return self._status.phase
+
     def end(self, state: State, verdict: Verdict) -> None:
         """The last word of this attempt."""
         said = verdicts.as_dict(verdict)

@@ -60,10 +60,13 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, processing_class: Any = None, **_: Any) -> None:
         self._tokenizer = processing_class
         self._reporter.status(step=state.global_step, total_steps=state.max_steps)
-        self._reporter.phase("training", state="running")
         self.memory("training")
 
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._enter("evaluating")  # the one sign that transformers gives of an evaluation that begins
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._enter("training")
         self._step_started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -154,6 +157,10 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
             }
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self._reporter.event("memory", **figures, host_rss_gib=pages * os.sysconf("SC_PAGE_SIZE") / _GIB, phase=phase)
+
+    def _enter(self, phase: str) -> None:
+        if self._reporter.current_phase != phase:
+            self._reporter.phase(phase)
 
     def _obey(self, control: Any) -> None:
         letters = [letter.request for letter in self._answer()]
