@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.worker.helpers import events
+from trainer.runs.events import read_events
 from trainer.runs.folder import RunFolder
 from trainer.runs.registry import summary
 
@@ -74,3 +75,13 @@ def test_only_the_stop_left_a_checkpoint_before_the_end(whole_and_broken: Runs, 
     stopped_at = events(run, "run.start")[-1]["resumed_from"]
     assert saved[:-1] == ([(stopped_at, "stop")] if position else [])
     assert saved[-1][0] == 12
+
+
+def test_an_evaluation_is_told_as_one(whole_and_broken: Runs) -> None:
+    phase, seen = "", set()
+    for event in read_events(whole_and_broken[0].events):
+        if event["type"] == "phase":
+            phase = event["phase"]
+        elif event["type"] in ("step", "eval"):
+            seen.add((event["type"], phase))
+    assert seen == {("step", "training"), ("eval", "evaluating")}
