@@ -101,8 +101,8 @@ class RecipeScreen(BurnishScreen):
             mark = " " if setting.origin == "default" else "*" if setting.origin.startswith("library") else ">"
             style = "accent" if setting.origin == "edited" else "" if setting.changed else "dim"
             origin = "" if setting.origin == "default" else setting.origin
-            if width < 100:  # the value goes first; the lines below tell the whole origin
-                origin = origin.partition(" ")[0]
+            # The value goes first, a path can be long; the lines below tell the whole origin.
+            origin = fitted(origin, min(len(origin), width // 6))
             key = fitted(setting.key, 41)
             value = fitted(setting.text, max(width - 44 - len(origin), 6))
             lines.append([(f" {mark}{key} ", style), (value, "bold" if setting.changed else style), (origin, "dim")])
