@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from recipes.loading import Loaded, field_of, flatten
-from recipes.schema import Recipe
 
 HEADER = ("name", "summary", "notes")
 
@@ -33,12 +32,17 @@ class Setting:
 
 def settings(loaded: Loaded) -> list[Setting]:
     """Every value of the recipe in the schema's order, the header (name, summary, notes) left out."""
-    defaults = dict(flatten(Recipe()))
     return [
-        Setting(key, value, in_text(value), defaults[key], meaning(key), loaded.origin(key), choices(key))
+        Setting(key, value, in_text(value), default(key), meaning(key), loaded.origin(key), choices(key))
         for key, value in flatten(loaded.recipe)
         if key not in HEADER
     ]
+
+
+def default(key: str) -> Any:
+    """What the schema sets a dotted key to, None where it has to be given."""
+    field = field_of(key)
+    return None if field is None or field.is_required() else field.get_default(call_default_factory=True)
 
 
 def meaning(key: str) -> str:

@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from recipes.errors import RecipeError
-from recipes.schema import Recipe
+from recipes.schema import Method, Recipe, is_read
 
 LIBRARY = Path(__file__).with_name("library")
 DEFAULT = "default"
+_ORDER: tuple[Method, ...] = ("sft", "dpo", "kto", "grpo", "reward", "rloo", "ppo", "cpt")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,24 @@ class Loaded:
         if key in self.origins:
             return self.origins[key]
         inside = [origin for known, origin in self.origins.items() if known.startswith(f"{key}.")]
-        return inside[-1] if inside else DEFAULT
+        around = [origin for known, origin in self.origins.items() if key.startswith(f"{known}.")]
+        return (inside or around or [DEFAULT])[-1]
 
 
 def names() -> list[str]:
     """Names of the library's recipes, sorted."""
     return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
+
+
+def library() -> list[Loaded]:
+    """The library's recipes in the order of the work: imitate, prefer, be rewarded; of a kind, the first to try first."""
+
+    def place(loaded: Loaded) -> tuple[int, bool, int, str]:
+        recipe = loaded.recipe
+        tuning = ("qlora", "lora", "full").index(recipe.model.tuning)
+        return _ORDER.index(recipe.method), recipe.model.base != "pocket", tuning, recipe.name
+
+    return sorted(map(load, names()), key=place)
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Loaded:
@@ -88,30 +101,57 @@ def from_record(recipe: dict[str, Any]) -> Recipe:
         raise RecipeError(f"run.json: {_first_problem(error)[1]}", "the run was made by another version") from error
 
 
-def flatten(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf of a recipe as (dotted key, value), in the schema's order; free-form maps are leaves."""
-    for name in type(block).model_fields:
+def flatten(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Every leaf that the recipe's method reads as (dotted key, value), in the schema's order; free maps are leaves."""
+    yield from _flatten(recipe, recipe.method, "")
+
+
+def keys() -> list[str]:
+    """Every dotted key of the schema, whatever the method, in its order; `rewards` stands for all rewards."""
+    return list(_keys(Recipe, ""))
+
+
+def field_of(key: str) -> FieldInfo | None:
+    """The schema's field of a dotted leaf key, None where there is none; of a key in a map, the map's."""
+    kinds: tuple[type[BaseModel], ...] = (Recipe,)
+    parts = key.split(".")
+    while parts:
+        part = parts.pop(0)
+        field = next((kind.model_fields[part] for kind in kinds if part in kind.model_fields), None)
+        if field is None or not parts:
+            return field
+        if _holds_blocks(field):  # the next part is the name of a reward
+            parts.pop(0)
+            if not parts:
+                return field
+            kinds = _blocks_in(field)
+        elif _is_block(field):
+            kinds = (cast(type[BaseModel], field.annotation),)
+        else:
+            return field if _is_map(field) and len(parts) == 1 else None
+    return None
+
+
+def _flatten(block: BaseModel, method: Method, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, field in type(block).model_fields.items():
         value = getattr(block, name)
+        if not is_read(field, method):
+            continue
         if isinstance(value, BaseModel):
-            yield from flatten(value, f"{prefix}{name}.")
+            yield from _flatten(value, method, f"{prefix}{name}.")
+        elif _holds_blocks(field):
+            for inner, reward in value.items():
+                yield from _flatten(reward, method, f"{prefix}{name}.{inner}.")
         else:
             yield f"{prefix}{name}", value
 
 
-def field_of(key: str) -> FieldInfo | None:
-    """The schema's field of a dotted leaf key, None where there is none."""
-    block: type[BaseModel] = Recipe
-    parts = key.split(".")
-    for position, part in enumerate(parts):
-        field = block.model_fields.get(part)
-        if field is None:
-            return None
-        if position == len(parts) - 1:
-            return field
-        if not _is_block(field):
-            return field if _is_map(field) and position == len(parts) - 2 else None
-        block = field.annotation  # type: ignore[assignment]
-    return None
+def _keys(block: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in block.model_fields.items():
+        if _is_block(field):
+            yield from _keys(cast(type[BaseModel], field.annotation), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 @dataclass(frozen=True)
@@ -169,6 +209,9 @@ def _merge(text: str, name: str, origin: str, values: dict[str, _Value], seen: t
                 raise RecipeError(f"{name}: `extends` takes one recipe", "for example extends: sft-qlora")
             beside = seen[-1].parent / value if seen else Path(value)
             _read(str(beside) if beside.is_file() else value, values, seen)
+    if any(key.startswith("rewards.") for key, _, _ in leaves):  # rewards are a whole: none of another recipe stays
+        for inherited in [key for key in values if key.startswith("rewards.")]:
+            del values[inherited]
     for key, value, line in leaves:
         if key == "extends":
             continue
@@ -182,7 +225,7 @@ def _leaves(node: yaml.MappingNode, prefix: str) -> Iterator[tuple[str, Any, int
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
         field = field_of(key)
-        if isinstance(value_node, yaml.MappingNode) and (field is None or _is_block(field)):
+        if isinstance(value_node, yaml.MappingNode) and (field is None or _is_block(field) or _holds_blocks(field)):
             yield from _leaves(value_node, f"{key}.")
         else:
             loader = _Loader("")
@@ -196,7 +239,7 @@ def _require_known(key: str, where: str) -> None:
     if field is not None:
         inside = ", ".join(field.annotation.model_fields)  # type: ignore[union-attr]
         raise RecipeError(f"{where}: `{key}` is a group of settings, not one", f"it holds: {inside}")
-    known = [name for name, _ in flatten(Recipe())]
+    known = keys()
     last = key.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(key, known, 1, 0.75) or [
         name
@@ -242,7 +285,19 @@ def _is_block(field: FieldInfo) -> bool:
 
 
 def _is_map(field: FieldInfo) -> bool:
-    return getattr(field.annotation, "__origin__", None) is dict
+    return get_origin(field.annotation) is dict
+
+
+def _holds_blocks(field: FieldInfo) -> bool:
+    """Whether the field maps names to groups of settings, as `rewards` does."""
+    return bool(_blocks_in(field))
+
+
+def _blocks_in(field: FieldInfo) -> tuple[type[BaseModel], ...]:
+    if not _is_map(field):
+        return ()
+    held = get_args(get_args(field.annotation)[1])  # of Annotated[A | B, ...]
+    return tuple(kind for kind in get_args(held[0]) if issubclass(kind, BaseModel)) if held else ()
 
 
 def _check(values: dict[str, _Value], source: str) -> Loaded:
@@ -269,11 +324,11 @@ def _check(values: dict[str, _Value], source: str) -> Loaded:
 def _first_problem(error: ValidationError) -> tuple[str, str]:
     """(dotted key, one sentence) of the first thing that pydantic found."""
     first = error.errors()[0]
-    parts = [str(part) for part in first["loc"]]
-    key = parts[0]
-    for part in parts[1:]:  # the names of union members, which pydantic adds, are no part of a key
-        if field_of(f"{key}.{part}") is None:
-            break
-        key = f"{key}.{part}"
-    given = first.get("input")
-    return key, f"`{key}` cannot be `{given!r}`: {first['msg'][0].lower()}{first['msg'][1:]}"
+    message = first["msg"].removeprefix("Value error, ")
+    key = ""
+    for part in map(str, first["loc"]):  # the names of union members, which pydantic adds, are no part of a key
+        longer = f"{key}.{part}" if key else part
+        key = longer if field_of(longer) else key
+    if not key:  # a rule over several keys names the one that it is about
+        return message.split("`")[1], message
+    return key, f"`{key}` cannot be `{first.get('input')!r}`: {message[0].lower()}{message[1:]}"

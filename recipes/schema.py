@@ -7,19 +7,25 @@ and looks for the change in what the method is built with.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 
-Method = Literal["sft", "cpt"]
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from recipes import methods
+from recipes.block import Block, Positive, Share
+from recipes.rewards import Reward
+
+Method = Literal["sft", "cpt", "dpo", "kto", "reward", "rloo", "ppo", "grpo"]
+SUPERVISED: tuple[Method, ...] = ("sft", "cpt")
+PREFERENCE: tuple[Method, ...] = ("dpo", "kto", "reward")
+ROLLOUT: tuple[Method, ...] = ("rloo", "ppo", "grpo")
 
 
-class Block(BaseModel):
-    """A group of settings: unknown keys are refused, values are checked when set, never changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def _only(*of: Method) -> dict[str, Any]:
+    """Marks a field that only these methods read; set for another it is refused, and not shown."""
+    return {"json_schema_extra": {"methods": list(of)}}
 
 
 class Quantization(Block):
@@ -62,7 +68,7 @@ class Lora(Block):
 class Model(Block):
     """The base model and how it is tuned."""
 
-    base: str = Field("pocket", description="pocket, a Hugging Face hub id, or a local folder")
+    base: str = Field("pocket", description="pocket, a Hugging Face hub id, a local folder, or run:ID")
     revision: str = Field("main", description="branch, tag or commit on the hub")
     tuning: Literal["qlora", "lora", "full"] = Field(
         "qlora", description="qlora: adapters on a 4-bit base; lora: on a 16-bit base; full: every weight"
@@ -85,9 +91,10 @@ class Data(Block):
     eval_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.02, description="share of the training rows held out when data.eval is not given; 0 holds nothing out"
     )
-    format: Literal["auto", "text", "messages", "prompt-completion", "question-answer", "alpaca", "sharegpt"] = Field(
-        "auto", description="layout of the rows; auto recognises it and says what it saw"
-    )
+    format: Literal[
+        "auto", "text", "messages", "prompt-completion", "question-answer", "alpaca", "sharegpt", "preference", "unpaired",
+        "prompt",
+    ] = Field("auto", description="layout of the rows; auto recognises it and says what it saw")  # fmt: skip
     columns: dict[str, str] = Field(
         default_factory=dict, description="map of a field that the format needs to the column that holds it"
     )
@@ -96,12 +103,15 @@ class Data(Block):
         None, description="chat template file or tokenizer to take it from; none: the model's own"
     )
     masking: Literal["auto", "completion_only", "assistant_only", "none"] = Field(
-        "auto", description="which tokens are trained; auto: the completion or the assistant's turns, for text all"
+        "auto",
+        description="which tokens are trained; auto: the completion or the assistant's turns, for text all",
+        **_only(*SUPERVISED),
     )
     untrainable: Literal["auto", "refuse", "drop"] = Field(
         "auto",
-        description="rows that nothing can be learned from: auto refuses rows without an answer and drops, with a count, "
-        "those that max_length cuts to nothing; drop drops both",
+        description="rows that nothing can be learned from: auto refuses broken ones (no answer, no prompt, a label that is "
+        "none) and drops, with a count, whole ones that teach nothing (equal pairs, prompts that differ) and those that "
+        "max_length cuts to nothing; drop drops all, refuse refuses all",
     )
     max_rows: Positive | None = Field(None, description="use this many training rows, drawn by training.data_seed")
     max_eval_rows: Positive | None = Field(256, description="use this many held-out rows; none uses all")
@@ -126,15 +136,11 @@ class Training(Block):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's decay of trained weights")
     max_grad_norm: Annotated[float, Field(ge=0)] = Field(1.0, description="gradients are scaled down to this norm")
     optim: str = Field("adamw_torch", description="optimizer by transformers' name; paged_adamw_8bit saves GPU memory")
-    max_length: Positive = Field(1024, description="tokens a row may have; longer rows are cut, with a count")
-    packing: bool = Field(
-        False, description="join short rows up to max_length; only where the attention keeps documents apart"
+    max_length: Positive = Field(
+        1024, description="tokens a row may have; longer rows are cut, with a count", **_only(*SUPERVISED, *PREFERENCE)
     )
     gradient_checkpointing: bool = Field(
         True, description="recompute activations in the backward pass: much less memory, about a third more time"
-    )
-    loss_type: Literal["auto", "nll", "chunked_nll", "dft"] = Field(
-        "auto", description="TRL's SFT loss; auto is TRL's own choice, chunked_nll where it can"
     )
     neftune_noise_alpha: Annotated[float, Field(gt=0)] | None = Field(
         None, description="noise on the embeddings (NEFTune); 5 is the paper's, none is off"
@@ -144,7 +150,7 @@ class Training(Block):
     save_total_limit: Positive = Field(2, description="checkpoints kept; older ones are deleted")
     dataloader_num_workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that prepare batches")
     seed: int = Field(42, description="seed of initialisation and dropout")
-    data_seed: int = Field(42, description="seed of the row order and of the held-out split")
+    data_seed: int = Field(42, description="seed of the row order, of KTO's too, and of the held-out split")
     extra: dict[str, Any] = Field(
         default_factory=dict, description="any other field of the method's own config, by its TRL name"
     )
@@ -175,15 +181,69 @@ class Resources(Block):
     )
 
 
+Alarm = Literal[
+    "nonfinite", "loss-spike", "overfitting", "grad-norm", "preference-accuracy", "chosen-collapse", "low-reward",
+    "no-variance", "kl", "entropy", "clip-ratio", "clipped", "reward-hacking",
+]  # fmt: skip
+
+
+class Health(Block):
+    """Which verdicts on the numbers end the run."""
+
+    stop_on: list[Alarm] = Field(
+        ["nonfinite"], description="verdicts that save and end the run; all of them are shown in any case"
+    )
+    patience: Positive = Field(3, description="readings in a row with that verdict before the run ends")
+
+
 class Recipe(Block):
-    """A whole recipe: what to train, on what, how."""
+    """A whole recipe: what to train, on what, how. A method reads the block of its own name and no other's."""
 
     name: str = Field("", description="name of the recipe")
     summary: str = Field("", description="one line: what it is for")
     notes: str = Field("", description="what a careful reader should know: costs, sources, limits")
-    method: Method = Field("sft", description="sft: learn from answers; cpt: keep pretraining on plain text")
+    method: Method = Field(
+        "sft",
+        description="sft: learn from answers; cpt: from plain text; dpo, kto: from preferences; reward: a model that scores; "
+        "rloo, ppo, grpo: from rewards",
+    )
     model: Model = Field(default_factory=Model, description="the base model and how it is tuned")
     data: Data = Field(default_factory=Data, description="what the model reads")
     training: Training = Field(default_factory=Training, description="the optimisation")
+    sft: methods.Sft = Field(default_factory=methods.Sft, description="SFT's own settings", **_only(*SUPERVISED))
+    dpo: methods.Dpo = Field(default_factory=methods.Dpo, description="DPO's own settings", **_only("dpo"))
+    kto: methods.Kto = Field(default_factory=methods.Kto, description="KTO's own settings", **_only("kto"))
+    reward: methods.Reward = Field(
+        default_factory=methods.Reward, description="the reward model's own settings", **_only("reward")
+    )
+    rloo: methods.Rloo = Field(default_factory=methods.Rloo, description="RLOO's own settings", **_only("rloo"))
+    grpo: methods.Grpo = Field(default_factory=methods.Grpo, description="GRPO's own settings", **_only("grpo"))
+    ppo: methods.Ppo = Field(default_factory=methods.Ppo, description="PPO's own settings", **_only("ppo"))
+    rewards: dict[str, Reward] = Field(
+        default_factory=dict, description="what completions are scored by, each under a name", **_only(*ROLLOUT)
+    )
     evaluation: Evaluation = Field(default_factory=Evaluation, description="what is looked at on the way")
+    health: Health = Field(default_factory=Health, description="which verdicts end the run")
     resources: Resources = Field(default_factory=Resources, description="the share of the box it may take")
+
+    @model_validator(mode="after")
+    def _reads_what_is_set(self) -> Recipe:
+        """A value that the method would not read is refused: it would look as if it counted."""
+        for key in _set_in_vain(self, self.method, ""):
+            raise ValueError(f"`{key}` is not read by {self.method}: leave it out")
+        return self
+
+
+def is_read(field: FieldInfo, method: Method) -> bool:
+    """Whether `method` reads a field of the schema."""
+    extra = field.json_schema_extra
+    return not isinstance(extra, dict) or method in cast(list[str], extra.get("methods", [method]))
+
+
+def _set_in_vain(block: Block, method: Method, prefix: str) -> Iterator[str]:
+    for name in block.model_fields_set:
+        field, value = type(block).model_fields[name], getattr(block, name)
+        if not is_read(field, method) and value != field.get_default(call_default_factory=True):
+            yield f"{prefix}{name}"
+        elif isinstance(value, Block):
+            yield from _set_in_vain(value, method, f"{prefix}{name}.")

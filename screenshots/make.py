@@ -17,7 +17,7 @@ SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 SCREENS = {
     "home": (),
     "recipes": ("3",),
-    "recipe": ("3", "j", "j", "j", "enter"),
+    "recipe": ("3", "enter"),
     "runs": ("4",),
     "monitor": ("4", "enter"),
     "log": ("4", "enter", "l"),

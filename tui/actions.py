@@ -40,25 +40,52 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop_now", ("X",), "kill", "end at once, saving nothing", "monitor", "burnish stop RUN --now"),
     Action("save", ("s",), "save", "save a checkpoint after this step", "monitor", "burnish save RUN"),
     Action("evaluate", ("v",), "evaluate", "evaluate after this step", "monitor", "burnish evaluate RUN"),
+    Action("verdicts", ("w",), "why", "every verdict on the numbers, its range, its source, what to do", "monitor"),
     Action("pause", ("p",), "pause", "wait after this step", "monitor", "burnish pause RUN"),
     Action("go_on", ("c",), "continue", "go on after a pause", "monitor", "burnish continue RUN"),
     Action("resume", ("r",), "resume", "go on from the newest checkpoint", "monitor", "burnish resume RUN"),
     Action("log", ("l",), "log", "the last lines that the trainer printed", "monitor", "burnish log RUN"),
     Action("metric", ("m",), "metric", "draw the next metric", "monitor"),
+    Action(
+        "rollouts", ("o",), "rollouts", "what the run generated, and its rewards", "monitor", "burnish rollouts RUN"
+    ),
     Action("previous", ("left_square_bracket",), "previous", "the run before this one", "monitor", footer=False),
     Action("next", ("right_square_bracket",), "next", "the run after this one", "monitor", footer=False),
     Action("copy", ("y",), "copy id", "copy the run's id to the clipboard of your terminal", "monitor", footer=False),
+    # The rollouts of a run
+    Action("into", ("enter", "right", "l"), "in", "into the group, then into the text", "rollouts"),
+    Action("out", ("left", "h"), "out", "out of the text, then out of the group", "rollouts", footer=False),
+    Action("previous", ("left_square_bracket",), "earlier", "the logged step before", "rollouts"),
+    Action("next", ("right_square_bracket",), "later", "the logged step after", "rollouts"),
+    Action("follow", ("f",), "follow", "follow the newest step, or stay at this one", "rollouts"),
+    Action("sort", ("s",), "sort", "by position, reward or advantage", "rollouts", "burnish rollouts --sort reward"),
+    Action("mark", ("space",), "mark", "mark the completion that others are compared with", "rollouts"),
+    Action("diff", ("d",), "diff", "what differs from the marked completion", "rollouts"),
+    Action("search", ("slash",), "find", "find a text in all steps", "rollouts", "burnish rollouts --search TEXT"),
+    Action("find_next", ("n",), "next", "the next that was found", "rollouts", footer=False),
+    Action("find_previous", ("N",), "previous", "the one found before", "rollouts", footer=False),
+    Action("go_to", ("t",), "to step", "go to a step by its number", "rollouts", "burnish rollouts --step N"),
+    Action("copy", ("y",), "copy", "copy the completion to the clipboard of your terminal", "rollouts", footer=False),
     # Recipes
     Action(
         "open_recipe", ("enter",), "open", "read the recipe, change it, launch it", "recipes", "burnish recipes NAME"
+    ),
+    Action(
+        "test_rewards", ("t",), "test rewards", "score right answers and tricks", "recipes", "burnish reward test NAME"
     ),
     Action("launch", ("enter",), "launch", "launch a run with the values as they stand", "recipe", "burnish run NAME"),
     Action(
         "change", ("space", "i"), "change", "change the value under the cursor", "recipe", "burnish run --set KEY=VALUE"
     ),
+    Action(
+        "test_rewards", ("t",), "test rewards", "score right answers and tricks", "recipe", "burnish reward test NAME"
+    ),
     Action("editor", ("e",), "editor", "edit the whole recipe in $EDITOR", "recipe"),
     Action("reset", ("z",), "undo", "take the last change back", "recipe"),
     Action("write", ("w",), "write file", "write the recipe as a YAML file here", "recipe"),
+    # The test of a recipe's rewards
+    Action("behind", ("enter",), "completions", "the completions behind a row, with reasons", "rewards"),
+    Action("draw", ("f",), "fresh", "draw fresh completions and score them", "rewards", "burnish reward test RECIPE"),
     # The demo
     Action("open_run", ("enter",), "open run", "open the monitor of the demo's run", "demo", "burnish watch demo"),
 )

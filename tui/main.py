@@ -21,6 +21,8 @@ VERBS = {
     "runs": ("runs", "list the runs"),
     "watch": ("watch", "follow a run until it ends"),
     "log": ("log", "what the trainer of a run printed last"),
+    "reward": ("reward", "test the rewards of a recipe before a run: right answers, tricks, completions"),
+    "rollouts": ("rollouts", "what a run by rewards generated, step by step, group by group"),
     "stop": ("control", "finish the step, save and end a run; --now kills it at once"),
     "save": ("control", "save a checkpoint after this step"),
     "evaluate": ("control", "evaluate after this step"),

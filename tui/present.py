@@ -125,14 +125,15 @@ def box_lines(snapshot: Snapshot | None, style: glyphs.Style) -> list[Line]:
     ]
 
 
-def run_line(run: RunSummary, width: int, style: glyphs.Style, now: float | None = None) -> Line:
-    """One run on one line: mark, name, method, step, loss, what comes or what came."""
+def run_line(run: RunSummary, width: int, style: glyphs.Style, now: float | None = None, depth: int = 0) -> Line:
+    """One run on one line: mark, name under the run it went on from, step, loss, what comes or what came."""
     mark = glyphs.MARKS[run.state][1 if style == "ascii" else 0]
     colour = {"running": "accent", "finished": "good", "failed": "trouble", "killed": "trouble", "lost": "warn"}
     steps = f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step) if run.step else ""
     loss = f"loss {compact(run.loss)}" if run.loss is not None else ""
     name_width = 22 if width >= 100 else 16
-    head = f" {fitted(run.name, name_width)} {fitted(run.state, 8)} {steps:>11}  {fitted(loss, 10)} "
+    branch = "  " * (depth - 1) + ("`-" if style == "ascii" else "└ ") if depth else ""
+    head = f" {fitted(branch + run.name, name_width)} {fitted(run.state, 8)} {steps:>11}  {fitted(loss, 10)} "
     tail = _tail(run, now or time.time())
     return [
         (f" {mark}", colour.get(run.state, "")),

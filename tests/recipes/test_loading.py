@@ -129,4 +129,4 @@ def test_settings_carry_meaning_and_choices() -> None:
     by_key = {setting.key: setting for setting in settings(loaded)}
     assert all(setting.meaning for setting in by_key.values())
     assert "nf4" in by_key["model.quantization.bnb_4bit_quant_type"].choices
-    assert by_key["training.packing"].choices == ("true", "false")
+    assert by_key["sft.packing"].choices == ("true", "false")

@@ -146,7 +146,11 @@ def test_a_row_that_teaches_nothing_is_refused_with_its_line(tmp_path: Path) -> 
         ("a.pickle", b"x", "unknown kind of file"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 100)[:-20], "cannot be read"),
         ("a.jsonl", b'{"colour": "red"}\n', "nothing that can be trained on"),
-        ("a.jsonl", b'{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "holds preference pairs"),
+        (
+            "a.jsonl",
+            b'{"prompt": "p", "chosen": "a", "rejected": "b"}\n',
+            "this is preference pairs (prompt, chosen, rejected)",
+        ),
     ],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:

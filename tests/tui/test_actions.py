@@ -22,11 +22,13 @@ def test_every_action_is_done_by_its_screen() -> None:
     from tui.screens.home import HomeScreen
     from tui.screens.monitor import MonitorScreen
     from tui.screens.recipes import RecipeScreen, RecipesScreen
+    from tui.screens.rewards import RewardsScreen
+    from tui.screens.rollouts import RolloutsScreen
     from tui.screens.runs import RunsScreen
 
     doers = {
         "app": Workstation, "home": HomeScreen, "runs": RunsScreen, "monitor": MonitorScreen, "recipes": RecipesScreen,
-        "recipe": RecipeScreen, "demo": DemoScreen,
+        "recipe": RecipeScreen, "demo": DemoScreen, "rollouts": RolloutsScreen, "rewards": RewardsScreen,
     }  # fmt: skip
     for action in actions.ACTIONS:
         assert hasattr(doers[action.screen], f"action_{action.id}"), action

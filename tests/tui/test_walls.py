@@ -22,11 +22,14 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_workstation_loads_no_torch() -> None:
-    code = "import tui.app, tui.screens.monitor, tui.screens.runs, tui.screens.recipes, tui.screens.demo"
+    code = "import tui.app, tui.screens.monitor, tui.screens.runs, tui.screens.recipes, tui.screens.demo, "
+    code += "tui.screens.rollouts, tui.screens.rewards"
     assert not loaded_by(code) & set(HEAVY)
 
 
-@pytest.mark.parametrize("verb", ["control", "demo", "doctor", "gpus", "log", "recipes", "run", "runs", "watch"])
+@pytest.mark.parametrize(
+    "verb", ["control", "demo", "doctor", "gpus", "log", "recipes", "reward", "rollouts", "run", "runs", "watch"]
+)
 def test_commands_load_neither_textual_nor_torch(verb: str) -> None:
     assert not loaded_by(f"import tui.main, tui.commands.{verb}") & {"textual", *HEAVY}
 

@@ -157,7 +157,7 @@ async def test_a_recipe_is_read_changed_undone_and_bad_values_refused(home: Path
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: "sft-qlora" in shown(app))
-        await pilot.press("j", "j", "j", "enter")
+        await pilot.press("enter")  # sft-qlora stands first
         await until(pilot, lambda: isinstance(app.screen, RecipeScreen) and "model.base" in shown(app))
         screen = app.screen
         assert isinstance(screen, RecipeScreen)
@@ -195,7 +195,7 @@ async def test_launch_watch_stop_and_resume_by_keys(home: Path, tiny_model: Path
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: "sft-qlora" in shown(app))
-        await pilot.press("j", "j", "j", "enter")
+        await pilot.press("enter")  # sft-qlora stands first
         await until(pilot, lambda: isinstance(app.screen, RecipeScreen))
         screen = app.screen
         assert isinstance(screen, RecipeScreen)

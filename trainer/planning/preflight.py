@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from recipes.errors import InputError
-from recipes.schema import Recipe
-from trainer.datasets.splits import Count, converted, layout_of
+from recipes.schema import ROLLOUT, Recipe
+from trainer.datasets.splits import Count, balance, converted, layout_of
 from trainer.errors import DatasetError, ModelError, PreflightRefusal
 from trainer.home import burnish_home
 from trainer.planning.bases import check_folder
+from trainer.planning.methods import check_method
+from trainer.runs.lineage import Lineage
+from trainer.text import one_line
 
 _ROWS = 200_000  # rows looked at before a launch; the trainer looks at every one
 _PROMPTS = 200
@@ -23,27 +26,29 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _GIB = 1024**3
 
 
-def check(recipe: Recipe, home: Path | None = None) -> None:
+def check(recipe: Recipe, lineage: Lineage, home: Path | None = None) -> None:
     """Raises InputError (exit code 2) for bad input, PreflightRefusal (3) for what this box lacks; writes nothing."""
     if recipe.model.tuning == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
         raise PreflightRefusal(
             "qlora needs bitsandbytes, which is not installed",
             "pip install 'burnish[quant]', or --set model.tuning=lora",
         )
-    base = _base(recipe)
+    base = _base(lineage)
     if recipe.data.chat_template_path and not Path(recipe.data.chat_template_path).exists():
         raise InputError(
             f"data.chat_template_path: {recipe.data.chat_template_path} does not exist", "give a .jinja file"
         )
+    columns: set[str] | None = None
     for given in (recipe.data.train, recipe.data.eval):
-        if given not in (None, "pocket"):
-            _rows(Path(given), recipe, base)
+        if given is not None and given != "pocket":
+            columns = _rows(Path(given), recipe, base)
+    check_method(recipe, columns, home)
     _disk(recipe, base, home or burnish_home())
 
 
-def _base(recipe: Recipe) -> Path | None:
+def _base(lineage: Lineage) -> Path | None:
     """The folder of the base where it is one. Raises ModelError."""
-    base = recipe.model.base
+    base = lineage.base
     if base == "pocket":
         return None
     if Path(base).exists():
@@ -54,13 +59,18 @@ def _base(recipe: Recipe) -> Path | None:
     return None
 
 
-def _rows(path: Path, recipe: Recipe, base: Path | None) -> None:
+def _rows(path: Path, recipe: Recipe, base: Path | None) -> set[str]:
+    """The columns of the rows. Raises DatasetError for rows that cannot be trained on."""
     layout = layout_of(path, recipe.data, recipe.method)
-    examples = [example for _, example in islice(converted(path, layout, recipe.data, Count()), _ROWS)]
+    count = Count()
+    examples = [example for _, example in islice(converted(path, layout, recipe.data, count), _ROWS)]
     if not examples:
-        raise DatasetError(f"{path}: no row is left to train on", "every row was dropped")
+        rules = ", ".join(f"{rows} dropped: {one_line(rule)}" for rule, rows in count.dropped.items())
+        raise DatasetError(f"{path}: no row is left to train on ({rules})", "mend the rows, or give others")
+    if recipe.method == "kto":
+        balance(path, examples)
     longest = recipe.training.max_length
-    if base is not None and (base / "tokenizer.json").exists():
+    if recipe.method not in ROLLOUT and base is not None and (base / "tokenizer.json").exists():
         prompts = [text for example in examples[:_PROMPTS] if (text := _prompt(example))]
         lengths = list(_token_counts(base / "tokenizer.json", prompts))
         if lengths and min(lengths) >= longest:
@@ -69,10 +79,12 @@ def _rows(path: Path, recipe: Recipe, base: Path | None) -> None:
                 f"tokens, training.max_length keeps {longest}, and no answer is left to learn from",
                 f"--set training.max_length={max(lengths) * 2} or shorter prompts",
             )
+    return set(examples[0])
 
 
 def _prompt(example: dict[str, Any]) -> str:
-    return "\n".join(turn["content"] for turn in example.get("prompt", []))
+    prompt = example.get("prompt", [])
+    return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
 
 
 def _token_counts(tokenizer: Path, texts: Iterable[str]) -> Iterable[int]:

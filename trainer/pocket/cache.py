@@ -10,13 +10,19 @@ import tempfile
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from trainer.home import burnish_home
 from trainer.pocket.base import Pretraining, Progress
-from trainer.pocket.world import SPLITS, World
+from trainer.pocket.world import SPLITS, Split, World
 
 ROWS = {"train": 4000, "validation": 300, "test": 300}
 TEXT = "text.jsonl"
+PAIRS: dict[Split, str] = {
+    "train": "pairs.jsonl",
+    "validation": "pairs_validation.jsonl",
+    "test": "pairs_test.jsonl",
+}
 _SOURCES = ("world.py", "tokenizer.py", "base.py", "cache.py")
 
 
@@ -39,7 +45,7 @@ def is_built(home: Path | None = None) -> bool:
 
 
 def ensure(home: Path | None = None, progress: Progress | None = None) -> Path:
-    """The folder of the pocket model: weights, tokenizer, and `train|validation|test.jsonl`. Built where it is missing.
+    """The folder of the pocket model: weights, tokenizer, and the rows of `write_rows`. Built where it is missing.
 
     Two processes that ask at once build it once: the second waits for the first. A build that is killed leaves nothing
     that looks finished, since the folder gets its name only when it is whole.
@@ -73,12 +79,17 @@ def _build(final: Path, world: World, settings: Pretraining, progress: Progress 
 
 
 def write_rows(into: Path, world: World, counts: dict[str, int]) -> None:
-    """The tasks of each split as `<split>.jsonl`, and plain text as `text.jsonl`."""
+    """The tasks of each split as `<split>.jsonl`, as pairs beside them, and plain text as `text.jsonl`."""
     for split in SPLITS:
-        with (into / f"{split}.jsonl").open("w") as out:
-            out.writelines(json.dumps(task.row()) + "\n" for task in world.tasks(split, counts[split]))
-    with (into / TEXT).open("w") as out:  # what continued pretraining takes
-        out.writelines(json.dumps({"text": text}) + "\n" for text in islice(world.pretraining(), counts["train"]))
+        tasks = world.tasks(split, counts[split])
+        _write(into / f"{split}.jsonl", [task.row() for task in tasks])
+        _write(into / PAIRS[split], [task.pair() for task in tasks])
+    # what continued pretraining takes
+    _write(into / TEXT, [{"text": text} for text in islice(world.pretraining(), counts["train"])])
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def ensure_test_model(into: Path) -> Path:

@@ -1,4 +1,5 @@
-"""The main job on the pocket model, from no model to a tuned and judged one, told in beats. Nothing is scripted.
+"""The whole job on the pocket model, told in beats: pretrain, SFT, DPO, RFT, and the judgement after each. Nothing is
+scripted: every stage is a run of its own that goes on from the one before, and has to help on what it is for.
 
 `play` does it; `python -P -m trainer.pocket.story HOME` does it detached, its beats in HOME/demo/story.jsonl, so that a
 screen can follow the story and be closed without ending it.
@@ -12,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,35 +23,106 @@ from typing import Any, Literal
 from recipes.errors import BurnishError
 from recipes.loading import load
 from trainer.errors import LaunchError
-from trainer.evaluation.statistics import Interval, compare, proportion
+from trainer.evaluation.statistics import compare, proportion
 from trainer.planning.start import start
 from trainer.pocket import cache
 from trainer.pocket.evaluate import Graded, evaluate
 from trainer.runs.folder import RunFolder
+from trainer.runs.model import RunSummary
 from trainer.runs.registry import summaries, summary
 
 NAME = "demo"
-# What differs from the library's sft-qlora: a tiny model wants a high rate and no recomputation.
-OVERRIDES = (
-    "training.max_steps=200",
-    "training.per_device_train_batch_size=16",
+_SHARED = (
     "training.gradient_accumulation_steps=1",
-    "training.learning_rate=2e-3",
-    "training.max_length=256",
     "training.gradient_checkpointing=false",
     "training.save_steps=100",
-    "evaluation.eval_steps=50",
-    "evaluation.per_device_eval_batch_size=64",
+    "evaluation.samples=1",
     "evaluation.max_new_tokens=40",
 )
 Kind = Literal["build", "evaluate", "launch", "train", "result", "error"]
+Measure = Literal["valid", "named", "ranked", "correct", "worked"]
+MEASURES: dict[Measure, str] = {
+    "valid": "valid JSON",
+    "named": "names the unit",
+    "ranked": "pairs ranked right",
+    "correct": "exact match",
+    "worked": "shows its work",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the chain: the recipe, what differs from it on a tiny model, and the measure that it has to move."""
+
+    name: str
+    recipe: str
+    told: str
+    measure: Measure
+    overrides: tuple[str, ...]
+
+    @property
+    def run_name(self) -> str:
+        return f"{NAME}-{self.name}"
+
+
+STAGES = (
+    Stage(
+        "sft",
+        "sft-qlora",
+        "QLoRA SFT on answers in JSON",
+        "valid",
+        (
+            *_SHARED,
+            "training.max_steps=120",
+            "training.per_device_train_batch_size=16",
+            "training.learning_rate=2e-3",
+            "training.max_length=256",
+            "evaluation.eval_steps=60",
+            "evaluation.per_device_eval_batch_size=64",
+        ),
+    ),
+    Stage(
+        "dpo",
+        "dpo",
+        "DPO on pairs that prefer the answer with its unit",
+        "named",
+        (
+            *_SHARED,
+            "training.max_steps=40",
+            "training.per_device_train_batch_size=8",
+            "training.learning_rate=3e-4",
+            "training.max_length=256",
+            "dpo.loss_type=[sigmoid, sft]",
+            "evaluation.eval_steps=20",
+            "evaluation.per_device_eval_batch_size=64",
+        ),
+    ),
+    Stage(
+        "rft",
+        "rft-json",
+        "GRPO on whether the answer is right",
+        "correct",
+        (
+            *_SHARED,
+            "data.max_eval_rows=16",
+            "training.max_steps=40",
+            "training.per_device_train_batch_size=128",
+            "training.learning_rate=1e-3",
+            "grpo.max_completion_length=40",
+            "evaluation.eval_on_start=false",
+            "evaluation.eval_steps=20",
+            "evaluation.per_device_eval_batch_size=128",
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One thing that the story says. Beats of one `kind` follow each other; `done` closes the kind."""
+    """One thing that the story says, in a stage (`base`, or that of a run). `done` closes what `kind` says."""
 
     kind: Kind
+    stage: str
     text: str
     done: bool = False
     data: dict[str, Any] = field(default_factory=dict)
@@ -60,33 +132,24 @@ def play(home: Path) -> Iterator[Beat]:
     """Do the job and tell it. Raises BurnishError for what stops it."""
     yield from _build(home)
     base = cache.folder(home)
-    rows, results = base / "test.jsonl", home / "demo"
-    results.mkdir(parents=True, exist_ok=True)
-    yield Beat("evaluate", "the base answers 300 held-out problems, before any tuning")
-    before = evaluate(base, rows, results / "base.json")
-    yield _graded("the base", before)
-
-    run = _live_run(home)
-    if run is None:
-        run = start(
-            load("sft-qlora", OVERRIDES),
-            home=home,
-            name=NAME,
-            command=["burnish", "run", "sft-qlora", *(part for text in OVERRIDES for part in ("--set", text))],
-        )
-    yield Beat(
-        "launch", f"QLoRA SFT launched as {run.id}, in a trainer that outlives this terminal", True, {"run": run.id}
-    )
-    yield from _follow(run)
-    yield Beat("evaluate", "the tuned model answers the same problems")
-    after = evaluate(base, rows, results / "tuned.json", adapter=run.adapter)
-    yield _graded("the tuned model", after)
-    yield _result(before, after)
+    (home / NAME).mkdir(parents=True, exist_ok=True)
+    before = yield from _judged("base", base, home)
+    run: RunFolder | None = None
+    for stage in STAGES:
+        began = time.time()
+        run = _live_run(stage, home) or _launched(stage, run, home)
+        goes_on = f", on from {parent}" if (parent := run.record()["parent"]) else ""
+        yield Beat("launch", stage.name, f"{stage.told}: run {run.id}{goes_on}", True, {"run": run.id})
+        yield from _follow(stage, run)
+        after = yield from _judged(stage.name, base, home, run.adapter)
+        yield _result(stage, before, after, time.time() - began)
+        before = after
 
 
 def helped(beats: list[Beat]) -> bool:
-    """Whether the story ended with a difference whose whole interval lies above nothing."""
-    return any(beat.kind == "result" and beat.data["difference"]["low"] > 0 for beat in beats)
+    """Whether every stage moved its own measure by a difference whose whole interval lies above nothing."""
+    found = {beat.stage: beat.data["difference"]["low"] > 0 for beat in beats if beat.kind == "result"}
+    return all(found.get(stage.name, False) for stage in STAGES)
 
 
 def start_detached(home: Path) -> None:
@@ -120,16 +183,15 @@ def read_story(home: Path) -> list[Beat]:
 def _build(home: Path) -> Iterator[Beat]:
     """Build the base where it is missing; its progress comes over from a thread."""
     if cache.is_built(home):
-        yield Beat("build", "the pocket base was built before and is kept", True)
+        yield Beat("build", "base", "the pocket base was built before and is kept", True)
         return
     started = time.time()
-    yield Beat("build", "pretraining a small Llama on generated text, once: two to three minutes on two cores")
+    yield Beat("build", "base", "pretraining a small Llama on generated text, once: two to three minutes on two cores")
     said: SimpleQueue[Beat | BaseException | None] = SimpleQueue()
 
     def progress(step: int, steps: int, loss: float) -> None:
-        said.put(
-            Beat("build", f"pretraining step {step} of {steps}, loss {loss:.3f}", data={"step": step, "total": steps})
-        )
+        text = f"pretraining step {step} of {steps}, loss {loss:.3f}"
+        said.put(Beat("build", "base", text, data={"step": step, "total": steps}))
 
     def work() -> None:
         try:
@@ -143,54 +205,84 @@ def _build(home: Path) -> Iterator[Beat]:
         if isinstance(beat, BaseException):
             raise beat
         yield beat
-    yield Beat("build", f"the base is ready after {time.time() - started:.0f} s", True)
+    seconds = time.time() - started
+    yield Beat("build", "base", f"the base is ready after {seconds:.0f} s", True, {"seconds": seconds})
 
 
-def _live_run(home: Path) -> RunFolder | None:
-    """The demo's run where one is live: the story joins it."""
-    return next((RunFolder(Path(run.path)) for run in summaries(home) if run.name == NAME and run.live), None)
+def _live_run(stage: Stage, home: Path) -> RunFolder | None:
+    """The stage's run where one is live: the story joins it."""
+    return next((RunFolder(Path(run.path)) for run in summaries(home) if run.name == stage.run_name and run.live), None)
 
 
-def _follow(run: RunFolder) -> Iterator[Beat]:
+def _launched(stage: Stage, parent: RunFolder | None, home: Path) -> RunFolder:
+    overrides = (*stage.overrides, f"model.base=run:{parent.id}") if parent else stage.overrides
+    settings = [part for text in overrides for part in ("--set", text)]
+    return start(
+        load(stage.recipe, overrides),
+        home=home,
+        name=stage.run_name,
+        command=["burnish", "run", stage.recipe, "--name", stage.run_name, *settings],
+    )
+
+
+def _follow(stage: Stage, run: RunFolder) -> Iterator[Beat]:
     told = -1
     while True:
         now = summary(run)
         if now.step != told and now.step:
             told = now.step
-            loss = f", loss {now.loss:.3f}" if now.loss is not None else ""
             data = {"step": now.step, "total": now.total_steps, "run": run.id}
-            yield Beat("train", f"step {now.step} of {now.total_steps}{loss}", data=data)
+            yield Beat("train", stage.name, f"step {now.step} of {now.total_steps}{_reading(now)}", data=data)
         if not now.live:
             break
         time.sleep(0.5)
     if now.state != "finished" or now.verdict is None:
         message = now.verdict.message if now.verdict else "no verdict"
         raise LaunchError(f"the run {run.id} ended {now.state}: {message}", f"`burnish log {run.id}` has the rest")
-    yield Beat(
-        "train", f"{now.verdict.message} in {(now.ended_at or 0) - (now.started_at or 0):.0f} s", True, {"run": run.id}
-    )
+    seconds = (now.ended_at or 0) - (now.started_at or 0)
+    yield Beat("train", stage.name, f"{now.verdict.message} in {seconds:.0f} s", True, {"run": run.id})
 
 
-def _graded(who: str, graded: Graded) -> Beat:
+def _reading(now: RunSummary) -> str:
+    """What a method's step is watched by: the reward, where there is one, else the loss."""
+    for name in ("reward", "loss"):
+        if (value := now.metrics.get(name)) is not None:
+            return f", {name} {value:.3f}"
+    return ""
+
+
+def _judged(stage: str, base: Path, home: Path, adapter: Path | None = None) -> Generator[Beat, None, Graded]:
+    """The grades of a model on the held-out problems, told on the way."""
+    yield Beat("evaluate", stage, "answering the held-out problems, which no stage trains on")
+    graded = evaluate(base, base / cache.PAIRS["test"], home / NAME / f"{stage}.json", adapter)
+    grades = {name: getattr(graded, name) for name in MEASURES}
     n = len(graded.correct)
-    share = proportion(sum(graded.correct), n)
-    text = f"{who}: exact match {_percent(share)}, valid JSON {sum(graded.valid) / n:.0%}, {n} problems"
-    return Beat("evaluate", text, True, {"examples": graded.examples, "score": asdict(share)})
+    shares = {name: proportion(sum(of), n) for name, of in grades.items()}
+    text = ", ".join(f"{MEASURES[name]} {share.estimate:.0%}" for name, share in shares.items())
+    scores = {name: asdict(share) for name, share in shares.items()}
+    yield Beat("evaluate", stage, f"{text}, of {n}", True, {"examples": graded.examples, "scores": scores, "n": n})
+    return graded
 
 
-def _result(before: Graded, after: Graded) -> Beat:
-    found = compare(before.correct, after.correct)
+def _result(stage: Stage, before: Graded, after: Graded, seconds: float) -> Beat:
+    found = compare(getattr(before, stage.measure), getattr(after, stage.measure))
     change = found.difference
-    sign = "better" if change.low > 0 else "worse" if change.high < 0 else "not told apart from the base"
+    low, high = change.low * 100, change.high * 100
+    verdict = "helped" if change.low > 0 else "did harm" if change.high < 0 else "cannot be told to have helped"
     text = (
-        f"tuned is {sign}: {change.estimate * 100:+.1f} points of exact match "
-        f"(95 % interval {change.low * 100:+.1f} to {change.high * 100:+.1f}, p {found.p:.2g})"
+        f"{stage.name.upper()} {verdict}: {MEASURES[stage.measure]} {found.before.estimate:.1%} -> "
+        f"{found.after.estimate:.1%}, {change.estimate * 100:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
     )
-    return Beat("result", text, True, {"difference": asdict(change), "p": found.p, "n": found.n})
-
-
-def _percent(share: Interval) -> str:
-    return f"{share.estimate:.1%} (95 % interval {share.low:.1%} to {share.high:.1%})"
+    data = {
+        "measure": stage.measure,
+        "before": asdict(found.before),
+        "after": asdict(found.after),
+        "difference": asdict(change),
+        "p": found.p,
+        "n": found.n,
+        "seconds": seconds,
+    }
+    return Beat("result", stage.name, text, True, data)
 
 
 def main() -> int:
@@ -213,10 +305,10 @@ def main() -> int:
                 for beat in play(home):
                     tell(beat)
             except BurnishError as error:
-                tell(Beat("error", f"{error.message}. {error.hint}", True))
+                tell(Beat("error", "", f"{error.message}. {error.hint}", True))
                 return 1
             except Exception as error:  # whatever ended it, who follows the story is not left waiting
-                tell(Beat("error", f"{type(error).__name__}: {error}. {folder / 'log'} has the rest", True))
+                tell(Beat("error", "", f"{type(error).__name__}: {error}. {folder / 'log'} has the rest", True))
                 raise
     return 0
 

@@ -14,7 +14,7 @@ from trainer.pocket.world import World
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-VOCABULARY = 448
+VOCABULARY = 512
 DOCUMENTS = 4000
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 

@@ -4,6 +4,11 @@ A problem is a kind and its operands; a hash of the two puts it into train, vali
 the same kind of story never stand on both sides. Pretraining tells stories of the train split only, with the answer in
 words or as a note under other keys: it carries the arithmetic and every token that a later stage asks for, but no
 problem with the answer that is asked for.
+
+Each stage has something of its own to teach. The rows of SFT answer in JSON, in styles mixed: most show their work where
+things come together and say only the number where some are taken away, and few name their unit. The pairs prefer the
+answer that names its unit. What is right is left to RFT: a number said at once is often wrong, and that work helps is
+nowhere told.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ NAMES = ("Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Max", "Ida", "Sam")
 THINGS = ("apples", "books", "coins", "pens", "cards", "stones", "cups", "shells")
 PLACES = ("shop", "park", "school", "house", "garden")
 LARGEST = 40  # operands and answers of one step stay within 0..LARGEST
+NAMED = 0.25  # share of the answers in SFT rows that name their unit
 
 # kind: (story with its question, the sentence that answers it). {c} is the answer, {who} and {other} are two people.
 KINDS: dict[str, tuple[str, str]] = {
@@ -43,18 +49,43 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
 }
 SUBTRACTS = frozenset({"loss", "difference"})
+WORKED = {"gain": 0.8, "together": 0.8, "loss": 0.2, "difference": 0.2}  # share of the answers that show their work
 
 
 @dataclass(frozen=True)
 class Task:
-    """One problem. `prompt` is what the user asks, `completion` the JSON text that answers it, `said` the same in words."""
+    """One problem. `prompt` is what the user asks, `said` its answer in words, `unit` the things that are counted."""
 
     kind: str
     operands: tuple[int, int]
     answer: int
     prompt: str
-    completion: str
     said: str
+    unit: str
+    shows_work: bool  # whether the SFT row does
+    names_unit: bool
+
+    @property
+    def work(self) -> str:
+        a, b = self.operands
+        return f"{a}{'-' if self.kind in SUBTRACTS else '+'}{b}={self.answer}"
+
+    @property
+    def completion(self) -> str:
+        """The JSON text that answers it, in the style of its SFT row."""
+        return self._in_json(names_unit=self.names_unit)
+
+    def _in_json(self, *, names_unit: bool) -> str:
+        work = {"work": self.work} if self.shows_work else {}
+        return json.dumps({**work, "answer": self.answer, **({"unit": self.unit} if names_unit else {})})
+
+    def pair(self) -> dict[str, object]:
+        """The task as a preference pair in TRL's conversational form: of two right answers, the one with its unit."""
+        return {
+            "prompt": [{"role": "user", "content": self.prompt}],
+            "chosen": [{"role": "assistant", "content": self._in_json(names_unit=True)}],
+            "rejected": [{"role": "assistant", "content": self._in_json(names_unit=False)}],
+        }
 
     def row(self) -> dict[str, object]:
         """The task as a training row in TRL's conversational prompt-completion form, with the answer beside it."""
@@ -104,14 +135,15 @@ def _task(rng: random.Random, split: Split) -> Task:
     who, other = rng.sample(NAMES, 2)
     words = {"who": who, "other": other, "things": rng.choice(THINGS), "place": rng.choice(PLACES)}
     question, said = KINDS[kind]
-    sign = "-" if kind in SUBTRACTS else "+"
     return Task(
         kind=kind,
         operands=(a, b),
         answer=answer,
         prompt=question.format(a=a, b=b, **words),
-        completion=json.dumps({"work": f"{a}{sign}{b}={answer}", "answer": answer}),
         said=said.format(c=answer, **words),
+        unit=words["things"],
+        shows_work=rng.random() < WORKED[kind],
+        names_unit=rng.random() < NAMED,
     )
 
 
@@ -127,9 +159,7 @@ def _equation(rng: random.Random) -> str:
 
 def _story(rng: random.Random) -> str:
     task = _task(rng, "train")
-    a, b = task.operands
-    sign = "-" if task.kind in SUBTRACTS else "+"
-    return f"{task.prompt} {a}{sign}{b}={task.answer}. {task.said}"
+    return f"{task.prompt} {task.work}. {task.said}"
 
 
 def _dialogue(rng: random.Random) -> str:
@@ -138,21 +168,24 @@ def _dialogue(rng: random.Random) -> str:
     The note has other keys than the answer that a later stage asks for: numbers inside quotes are met, the answer is not.
     """
     task = _task(rng, "train")
-    a, b = task.operands
-    worked = f"{a}{'-' if task.kind in SUBTRACTS else '+'}{b}={task.answer}"
-    note = json.dumps({"sum": worked, "count": task.answer})
-    said = rng.choice((task.said, f"work: {worked}, answer: {task.answer}", note))
+    note = json.dumps({"sum": task.work, "count": task.answer, "things": task.unit})
+    said = rng.choice((task.said, f"work: {task.work}, answer: {task.answer}", note))
     return f"<|im_start|>user\n{task.prompt}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n"
 
 
 def _json_line(rng: random.Random) -> str:
-    """JSON without a story: braces, quotes and commas, on bare sums and other things."""
+    """JSON without a story: braces, quotes, commas and every key, on bare sums and other things, never a number answered.
+
+    A key that is rare here has a small embedding, which is frozen later: no adapter could make the model sure of it.
+    """
     equation = _equation(rng)
     record = rng.choice(
         (
             {"name": rng.choice(NAMES), "count": rng.randint(0, LARGEST)},
             {"things": rng.choice(THINGS), "place": rng.choice(PLACES)},
             {"sum": equation, "count": int(equation.partition("=")[2])},
+            {"work": equation, "name": rng.choice(NAMES)},
+            {"answer": rng.choice(("yes", "no")), "unit": rng.choice(THINGS)},
         )
     )
     return json.dumps(record)

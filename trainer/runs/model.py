@@ -15,7 +15,7 @@ class Verdict:
     """How a run ended, in plain words.
 
     `kind` is one of: completed, stopped, stopped-now, killed, oom-gpu, oom-host, disk-full, nonfinite, bad-data,
-    bad-model, hung, restarted, lost, error.
+    bad-model, health, reward, hung, restarted, lost, error.
     """
 
     kind: str

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def summaries(home: Path | None = None) -> list[RunSummary]:
         except RunError:  # removed or being written in this moment
             continue
     return found
+
+
+def families(runs: Sequence[RunSummary]) -> list[tuple[int, RunSummary]]:
+    """Every run with its depth in the lineage, each under the run that it went on from; newest families first."""
+    known = {run.id for run in runs}
+    children: dict[str | None, list[RunSummary]] = {}
+    for run in sorted(runs, key=lambda run: run.created_at):
+        children.setdefault(run.parent if run.parent in known else None, []).append(run)
+
+    def family(run: RunSummary, depth: int) -> list[tuple[int, RunSummary]]:
+        return [(depth, run), *(one for child in children.get(run.id, []) for one in family(child, depth + 1))]
+
+    grown = [family(root, 0) for root in children.get(None, [])]
+    grown.sort(key=lambda members: max(run.created_at for _, run in members), reverse=True)
+    return [member for members in grown for member in members]
 
 
 def find(query: str, home: Path | None = None) -> RunFolder:

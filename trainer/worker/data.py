@@ -1,13 +1,13 @@
-"""The rows of a run as datasets for TRL, and the proof, from the labels, of what is trained."""
+"""The rows of a run as datasets for TRL."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.schema import Recipe
+from recipes.schema import Method, Recipe
 from trainer.datasets.splits import Split, load_split
 from trainer.errors import DatasetError
 from trainer.pocket import cache
@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-PROOF_ROWS = 64
+
+# The pocket's files of rows to train on and rows held out, by what a method learns from.
+_TASKS, _PAIRS = ("train.jsonl", "validation.jsonl"), ("pairs.jsonl", "pairs_validation.jsonl")
+POCKET_ROWS: dict[Method, tuple[str, str]] = {
+    "sft": _TASKS, "cpt": (cache.TEXT, ""), "dpo": _PAIRS, "kto": _PAIRS, "reward": _PAIRS,
+    "rloo": _TASKS, "grpo": _TASKS, "ppo": _TASKS,
+}  # fmt: skip
 
 
 def split_of(recipe: Recipe, pocket: Path | None) -> Split:
     """The rows of the recipe; `pocket` is the folder of the pocket model where the recipe asks for its rows."""
     data = recipe.data
     train, held_out = data.train, data.eval
-    tasks = recipe.method != "cpt"
-    if train == "pocket" and held_out is None and tasks:
+    train_rows, held_out_rows = POCKET_ROWS[recipe.method]
+    if train == "pocket" and held_out is None and held_out_rows:
         held_out = "pocket"
     return load_split(
-        _path(train, "train.jsonl" if tasks else cache.TEXT, pocket),
-        _path(held_out, "validation.jsonl", pocket) if held_out else None,
+        _path(train, train_rows, pocket),
+        _path(held_out, held_out_rows or "validation.jsonl", pocket) if held_out else None,
         data,
         recipe.method,
         recipe.training.data_seed,
@@ -37,6 +43,16 @@ def split_of(recipe: Recipe, pocket: Path | None) -> Split:
 
 def _path(given: str, file: str, pocket: Path | None) -> Path:
     return (pocket or cache.folder()) / file if given == "pocket" else Path(given)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a method trains on and is evaluated on."""
+
+    train: Any  # a Dataset
+    eval: Any  # a Dataset or None
+    masking: Masking | None = None  # of the methods that imitate
+    columns: list[dict[str, Any]] = field(default_factory=list)  # of the methods that are rewarded: whole rows
 
 
 @dataclass(frozen=True)
@@ -91,13 +107,13 @@ def _marks_generation(tokenizer: PreTrainedTokenizerBase, given: str | None) -> 
         return False
 
 
-def as_dataset(rows: list[dict[str, Any]], masking: Masking) -> Dataset | None:
+def as_dataset(rows: list[dict[str, Any]], masking: Masking | None = None) -> Dataset | None:
     """`rows` for TRL, None where there are none; with `last_answer_only` each conversation is cut at its last answer."""
     from datasets import Dataset
 
     if not rows:
         return None
-    if masking.last_answer_only:
+    if masking and masking.last_answer_only:
         rows = [
             {**row, "prompt": row["messages"][:-1], "completion": row["messages"][-1:]} if "messages" in row else row
             for row in rows
@@ -107,53 +123,3 @@ def as_dataset(rows: list[dict[str, Any]], masking: Masking) -> Dataset | None:
     return Dataset.from_list(
         [{key: json.dumps(row.get(key)) if key == "tools" else row.get(key) for key in columns} for row in rows]
     )
-
-
-def prove_labels(prepared: Any, collator: Any, tokenizer: Any, masking: Masking, rows_in: int) -> dict[str, Any]:
-    """What the labels say is trained: counts over every prepared row, and the collator's own labels on some.
-
-    Raises DatasetError where no token is trained, or where the collator's labels are not those of the rows.
-    """
-    if len(prepared) == 0:
-        raise DatasetError(
-            "no row has a token that is trained: training.max_length cuts every answer away",
-            "raise training.max_length, or look at the longest prompts",
-        )
-    labels = prepared["labels"]
-    trained = sum(sum(label != -100 for label in row) for row in labels)
-    tokens = sum(len(row) for row in labels)
-    rows = [prepared[index] for index in range(min(PROOF_ROWS, len(prepared)))]
-    if "seq_lengths" not in prepared.column_names:  # packed rows are joined by the collator's own rule
-        batch = collator([{key: row[key] for key in ("input_ids", "labels")} for row in rows])["labels"]
-        for made, row in zip(batch.tolist(), rows, strict=True):
-            if made[: len(row["labels"])] != row["labels"] or any(
-                label != -100 for label in made[len(row["labels"]) :]
-            ):
-                raise DatasetError("the collator's labels differ from the prepared rows", "report this: it is a defect")
-    ends = {tokenizer.eos_token_id, *_turn_ends(tokenizer)}
-    last = [
-        next((label for label in reversed(row["labels"]) if label not in (-100, *_blank(tokenizer))), None)
-        for row in rows
-    ]
-    first = rows[0]["labels"]
-    return {
-        "trained_tokens": trained,
-        "masked_tokens": tokens - trained,
-        "masking": masking.name,
-        "last_answer_only": masking.last_answer_only,
-        "eos_trained": round(sum(label in ends for label in last) / len(last), 3),
-        "trained_text": tokenizer.decode([label for label in first if label != -100])[:400],
-        "dropped_by_max_length": rows_in - len(prepared) if "seq_lengths" not in prepared.column_names else 0,
-    }
-
-
-def _turn_ends(tokenizer: Any) -> set[int]:
-    """Tokens by which templates end a turn where it is not the tokenizer's own end of sequence."""
-    known = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "</s>", "<|end|>")
-    vocabulary = tokenizer.get_vocab()
-    return {vocabulary[token] for token in known if token in vocabulary}
-
-
-def _blank(tokenizer: Any) -> set[int]:
-    """Tokens that are only a line's end, which some templates put after the end of a turn."""
-    return {ids[0] for text in ("\n", "\n\n") if len(ids := tokenizer.encode(text, add_special_tokens=False)) == 1}

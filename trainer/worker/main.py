@@ -56,8 +56,8 @@ def work(run: RunFolder, attempt: int, *, resume: bool) -> int:
         verdict = verdicts.of_exception(error, lines.splitlines())
         reporter.end("failed", verdict)
         return 1
-    reporter.end("finished", verdict)
-    return 0
+    reporter.end("failed" if verdict.exit_code else "finished", verdict)
+    return verdict.exit_code or 0
 
 
 class Console(io.TextIOBase):

@@ -77,7 +77,7 @@ def attention(model: Model, device: Device) -> str:
 
 
 def load_arguments(recipe: Recipe, device: Device) -> dict[str, Any]:
-    """What `from_pretrained` is called with."""
+    """What `from_pretrained` of a language model is called with."""
     arguments: dict[str, Any] = {
         "revision": recipe.model.revision,
         "dtype": device.dtype(recipe.model.dtype),
@@ -92,15 +92,26 @@ def load_arguments(recipe: Recipe, device: Device) -> dict[str, Any]:
     return arguments
 
 
-def load(recipe: Recipe, base: str, device: Device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of `base`, a hub id or a folder. Raises ModelError for what cannot be loaded safely."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load(
+    recipe: Recipe, base: str, device: Device, *, scores: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of `base`, a hub id or a folder; with `scores` a model with one score instead of words.
+
+    Raises ModelError for what cannot be loaded safely.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     if Path(base).is_dir():
         check_folder(Path(base))
+    arguments = load_arguments(recipe, device)
+    if scores:
+        arguments["num_labels"] = 1
+        if "quantization_config" in arguments:
+            arguments["quantization_config"].llm_int8_skip_modules = ["score"]  # 4 bits would freeze the head
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, revision=recipe.model.revision, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(base, **load_arguments(recipe, device))
+        tokenizer = tokenizer_of(base, recipe.model.revision)
+        kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
+        model = kind.from_pretrained(base, **arguments)
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the hub
             raise
@@ -108,8 +119,39 @@ def load(recipe: Recipe, base: str, device: Device) -> tuple[PreTrainedModel, Pr
             f"{base} cannot be loaded: {str(error).strip().splitlines()[0]}",
             "give a hub id that this machine can reach, or a folder with config.json, safetensors and a tokenizer",
         ) from error
+    if scores:
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id  # where a padded row ends
     _keep_gradients(model)
     return model, tokenizer
+
+
+def tokenizer_of(base: str, revision: str = "main") -> PreTrainedTokenizerBase:
+    """The tokenizer of a hub id or a folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
+
+
+def go_on(model: Any, adapter: Path, recipe: Recipe) -> Any:
+    """`model` with the adapter of an earlier run on it: trained further, or merged in where every weight is trained."""
+    if recipe.method == "reward":
+        return _with_score_head(model, adapter)
+    from peft import PeftModel
+
+    if recipe.model.tuning == "full":
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().requires_grad_(True)
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+
+
+def _with_score_head(model: Any, adapter: Path) -> Any:
+    """A scoring model with the adapter of a language model, whose layers have the same names, and a fresh head."""
+    from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+
+    config = LoraConfig.from_pretrained(str(adapter))
+    config.task_type, config.inference_mode = "SEQ_CLS", False
+    tuned = get_peft_model(model, config)
+    set_peft_model_state_dict(tuned, load_peft_weights(str(adapter)))
+    return tuned
 
 
 def _keep_gradients(model: PreTrainedModel) -> None:

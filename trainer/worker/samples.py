@@ -14,7 +14,8 @@ def prompts_of(rows: list[dict[str, Any]], count: int) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
     for row in rows[:count]:
         if "prompt" in row:
-            found.append((row["prompt"], row["completion"][-1]["content"]))
+            wanted = next((row[key] for key in ("completion", "chosen", "answer") if row.get(key) is not None), "")
+            found.append((row["prompt"], str(wanted[-1]["content"]) if isinstance(wanted, list) else str(wanted)))
         elif "messages" in row:
             found.append((row["messages"][:-1], row["messages"][-1]["content"]))
         else:

@@ -6,19 +6,25 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from recipes.errors import BurnishError
+from recipes.schema import ROLLOUT, Health
 from trainer.errors import NonFiniteLoss
 from trainer.runs.folder import COMPLETE, write_json
+from trainer.runs.health import Finding
+from trainer.runs.reader import RunReader
+from trainer.worker.alarms import Alarms
+from trainer.worker.clock import StepClock
 from trainer.worker.reporter import Reporter
 from trainer.worker.samples import sample
 
 _GIB = 1024**3
 _MEMORY_EVERY_S = 5.0
-_NONFINITE_STEPS = 3  # this many readings in a row that are no number, and the run ends
 # Dense BF16 peak of tensor cores in FLOP/s, by the vendor's data sheets.
 PEAK_FLOPS = {
     "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12,
@@ -39,6 +45,11 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         min_free_bytes: float,
         flops_per_token: float,
         device_name: str,
+        method: str = "sft",
+        health: Health | None = None,
+        checks: Sequence[str] = (),
+        clock: StepClock | None = None,
+        trouble: Sequence[BurnishError] = (),
     ) -> None:
         self._reporter = reporter
         self._evaluates = evaluates
@@ -52,14 +63,21 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         self._step_times: list[float] = []
         self._usual_step_s = 0.0
         self._tokens_seen = 0.0
-        self._nonfinite = 0
+        self._patience = (health or Health()).patience
+        self._alarms = Alarms(method, health or Health(), checks)
+        self._clock = clock or StepClock()
+        self._trouble = trouble
+        self._parts: dict[str, float] = dict.fromkeys(("generate", "score"), 0.0) if method in ROLLOUT else {}
         self._memory_at = 0.0
         self._reason = "schedule"
         self.stopped_by = ""
+        self.alarm: Finding | None = None  # what ended the run, where the recipe's health.stop_on did
 
     def on_train_begin(self, args: Any, state: Any, control: Any, processing_class: Any = None, **_: Any) -> None:
         self._tokenizer = processing_class
         self._reporter.status(step=state.global_step, total_steps=state.max_steps)
+        if state.global_step:
+            self._alarms.remember(RunReader(self._reporter.run).open().series)
         self.memory("training")
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -67,10 +85,13 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._enter("training")
+        self._clock.take()  # what an evaluation spent is no part of a step
         self._step_started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._step_times.append(time.perf_counter() - self._step_started)
+        for part, seconds in self._clock.take().items():
+            self._parts[part] = self._parts.get(part, 0.0) + seconds
         self._obey(control)
         if control.should_save:
             self._wait_for_room(args.output_dir, control)
@@ -81,10 +102,12 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         logs = dict(logs or {})
         if "loss" in logs:
             self._on_step(state, logs)
+            self._judge(args, state, control, logs)
         elif any(key.startswith("eval_") for key in logs):
             logs.pop("epoch", None)
             self._reporter.event("eval", step=state.global_step, **logs)
             self._reporter.status(metrics={**self._metrics, **_numbers(logs)})
+            self._judge(args, state, control, logs)
 
     _metrics: dict[str, float | None] = {}
 
@@ -101,27 +124,39 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         mfu = per_second * self._flops_per_token / self._peak if per_second and self._peak else None
         eta = self._usual_step_s * (state.max_steps - state.global_step)
         ours = {"step_time_s": step_time, "tokens_per_s": per_second, "mfu": mfu, "eta_s": eta}
+        ours |= self._split(step_time, steps)
         self._reporter.event("step", step=state.global_step, total=state.max_steps, **logs, **ours)
         loss = _finite(logs["loss"])
         self._metrics = {**self._metrics, **_numbers({**logs, **ours})}
         self._reporter.status(
             step=state.global_step, total_steps=state.max_steps, loss=loss, eta_s=eta, metrics=self._metrics
         )
-        self._watch_loss(state.global_step, loss)
 
     _logged_step = 0
 
-    def _watch_loss(self, step: int, loss: float | None) -> None:
-        if loss is not None:
-            self._nonfinite = 0
-            return
-        self._nonfinite += 1
-        self._reporter.event("alert", kind="nonfinite", message=f"the loss at step {step} is no number")
-        if self._nonfinite >= _NONFINITE_STEPS:
-            raise NonFiniteLoss(
-                f"the loss was no number in {_NONFINITE_STEPS} readings in a row, at step {step} last",
-                "resume from the last checkpoint with a lower training.learning_rate; look at the rows around it",
+    def _split(self, step_time: float, steps: int) -> dict[str, float]:
+        """Seconds a step of a rollout method by part: those that the clock was told of, and `learn_s`, the rest."""
+        if not self._parts:
+            return {}
+        split = {f"{part}_s": spent / steps for part, spent in self._parts.items()}
+        self._parts = dict.fromkeys(self._parts, 0.0)
+        return {**split, "learn_s": max(step_time - sum(split.values()), 0.0)}
+
+    def _judge(self, args: Any, state: Any, control: Any, logs: dict[str, Any]) -> None:
+        """Tell the alarms that became bad; end the run where the recipe's `health` says so."""
+        for found in self._alarms.read(state.global_step, logs):
+            self._reporter.event(
+                "alert", kind=found.alarm, message=found.why, remedy=found.remedy, value=found.value, step=found.step
             )
+        stop = self._alarms.stop
+        if stop is None or self.alarm or self.stopped_by:
+            return
+        if stop.alarm == "nonfinite":  # there is nothing sane left to save
+            times = f"in {self._patience} readings in a row, at step {stop.step} last"
+            raise NonFiniteLoss(f"the loss was no number {times}", stop.remedy)
+        self.alarm = stop
+        self._stop(control, "health", f"stopping for {stop.alarm}")
+        self._wait_for_room(args.output_dir, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.memory("evaluating")
@@ -166,7 +201,7 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         letters = [letter.request for letter in self._answer()]
         if "pause" in letters and "stop" not in letters:
             letters += self._pause()
-        if "stop" in letters:
+        if "stop" in letters or self._trouble:
             self._stop(control)
         elif "save" in letters:
             control.should_save = True
@@ -176,10 +211,10 @@ class Telemetry(TrainerCallback):  # type: ignore[misc]
         elif "evaluate" in letters:
             self._reporter.event("warning", kind="evaluate", message="there are no held-out rows to evaluate on")
 
-    def _stop(self, control: Any) -> None:
+    def _stop(self, control: Any, reason: str = "stop", detail: str = "stopping as asked") -> None:
         control.should_training_stop = control.should_save = True
-        self._reason = "stop"
-        self._reporter.phase("saving", "stopping as asked", state="stopping")
+        self._reason = reason
+        self._reporter.phase("saving", detail, state="stopping")
 
     def _answer(self) -> list[Any]:
         letters = self._reporter.requests()

@@ -41,7 +41,7 @@ def _headless() -> int:
         if goes_on and time.monotonic() - said_at < _EVERY_S:
             continue
         said_at = time.monotonic()
-        print(f"{said_at - started:5.0f} s  {beat.kind:<8}  {beat.text}", flush=True)
+        print(f"{said_at - started:5.0f} s  {beat.stage:<4}  {beat.kind:<8}  {beat.text}", flush=True)
         for example in beat.data.get("examples", [])[:2]:
-            print(f"{'':19}{one_line(example['prompt'])}\n{'':21}answers {one_line(example['completion'])}")
+            print(f"{'':25}{one_line(example['prompt'])}\n{'':27}answers {one_line(example['completion'])}")
     return 0 if helped(told) else 1

@@ -66,15 +66,16 @@ def in_words(event: Event) -> str:
         dropped = "".join(f", {count} dropped: {one_line(rule)}" for rule, count in event["dropped"].items())
         return (
             f"data {event['format']}: {event['train_rows']} rows to train on, {event['eval_rows']} held out{dropped}; "
-            f"{compact(event['trained_tokens'])} tokens trained, {compact(event['masked_tokens'])} masked "
-            f"({event['masking']}), answers' end trained in {event['eos_trained']:.0%}"
+            f"{_tokens(event)}"
         )
     if kind == "step":
         loss = "no number" if event.get("loss") is None else f"{event['loss']:.4f}"
         speed = f"  {compact(event['tokens_per_s'])} tok/s" if event.get("tokens_per_s") else ""
-        return f"step {event['step']}/{event['total']}  loss {loss}{speed}  eta {duration(event.get('eta_s') or 0)}"
+        eta = duration(event.get("eta_s") or 0)
+        return f"step {event['step']}/{event['total']}  loss {loss}{_measures(event, '')}{speed}  eta {eta}"
     if kind == "eval":
-        return f"eval at step {event['step']}: loss {event.get('eval_loss') or float('nan'):.4f}"
+        loss = "no number" if event.get("eval_loss") is None else f"{event['eval_loss']:.4f}"
+        return f"eval at step {event['step']}: loss {loss}{_measures(event, 'eval_')}"
     if kind == "checkpoint":
         return f"saved {event['path']} ({event['reason']})"
     if kind in ("warning", "alert"):
@@ -82,6 +83,29 @@ def in_words(event: Event) -> str:
     if kind == "control.ack":
         return f"{event['request']} asked by {one_line(event['by'])}"
     return ""
+
+
+# What tells more than the loss, by TRL's names, with the names that people use.
+_MEASURES = {
+    "rewards/margins": "margin", "rewards/accuracies": "accuracy", "margin": "margin", "accuracy": "accuracy",
+    "reward": "reward", "frac_reward_zero_std": "groups without variance", "kl": "KL",
+}  # fmt: skip
+
+
+def _measures(event: Event, prefix: str) -> str:
+    found = {words: event.get(prefix + name) for name, words in _MEASURES.items()}
+    return "".join(f"  {words} {compact(value)}" for words, value in found.items() if value is not None)
+
+
+def _tokens(event: Event) -> str:
+    """What of the rows is trained; of prompts that completions are drawn for, how long they are."""
+    if "prompt_tokens_max" in event:
+        return f"prompts of {event['prompt_tokens_mean']:g} tokens on average, {event['prompt_tokens_max']} at most"
+    masking = f" ({event['masking']})" if "masking" in event else ""
+    return (
+        f"{compact(event['trained_tokens'])} tokens trained, {compact(event['masked_tokens'])} masked{masking}, "
+        f"answers' end trained in {event['eos_trained']:.0%}"
+    )
 
 
 def tell_verdict(ended: RunSummary) -> list[str]:

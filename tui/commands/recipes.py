@@ -7,7 +7,7 @@ import json
 import textwrap
 
 from recipes.explain import settings
-from recipes.loading import Loaded, load, names
+from recipes.loading import Loaded, library, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(as_json: bool) -> int:
-    every = [load(name).recipe for name in names()]
+    every = [loaded.recipe for loaded in library()]
     if as_json:
         print(
             json.dumps(

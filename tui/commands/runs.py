@@ -1,4 +1,4 @@
-"""`burnish runs`: every run, newest first."""
+"""`burnish runs`: every run, newest first, those that went on from another under it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from trainer.runs.registry import summaries
+from trainer.runs.registry import families, summaries
 from trainer.text import one_line
 from tui.units import duration
 
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(summary) for summary in found]))
         return 0
-    for one in found:
+    for depth, one in families(found):
         steps = f"{one.step}/{one.total_steps or '?'}"
         loss = f"loss {one.loss:.4f}" if one.loss is not None else ""
         tail = (
@@ -30,5 +30,6 @@ def run(args: argparse.Namespace) -> int:
             if one.verdict
             else one.note
         )
-        print(f"{one.id:<44} {one.method:<4} {one.state:<9} {steps:>11}  {loss:<12} {tail}".rstrip())
+        name = f"{'  ' * (depth - 1)}└ {one.id}" if depth else one.id
+        print(f"{name:<46} {one.method:<6} {one.state:<9} {steps:>11}  {loss:<12} {tail}".rstrip())
     return 0

@@ -1,11 +1,11 @@
-"""The monitor of one run: the verdict in words, the curves, memory, samples or log, and what can be asked of it."""
+"""The monitor of one run: the verdict in words, the curves, samples, log or verdicts, and what can be asked of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal
 
 from textual.containers import Horizontal
 from textual.widget import Widget
@@ -13,30 +13,23 @@ from textual.widget import Widget
 from recipes.errors import BurnishError
 from trainer.runs import control
 from trainer.runs.folder import RunFolder
-from trainer.runs.health import in_words
+from trainer.runs.health import Finding, in_words, of_view
 from trainer.runs.launch import resume
-from trainer.runs.model import Event, RunView, Series
+from trainer.runs.model import Event, RunView
 from trainer.runs.reader import RunReader
+from trainer.runs.rollouts import why_none
 from trainer.text import clean, one_line
-from tui import glyphs
-from tui.plot import Curve, sparkline
+from tui import charts, glyphs
+from tui.plot import sparkline
 from tui.present import box_lines
 from tui.screens.base import BurnishScreen, bindings_of, title_line
 from tui.screens.modals import Confirm
 from tui.units import compact, duration
+from tui.verdicts import checks_of, tone, utilization_of, verdict_lines
 from tui.widgets.chart import Chart
 from tui.widgets.lines import Line, Lines, fitted
 
-# Metrics that the chart can show, in the order of the `m` key, each with its held-out twin.
-CHARTS = (
-    ("loss", "eval_loss"), ("mean_token_accuracy", "eval_mean_token_accuracy"), ("grad_norm", ""), ("learning_rate", ""),
-    ("tokens_per_s", ""), ("entropy", "eval_entropy"), ("memory", ""),
-)  # fmt: skip
 _CHART_S = 3.0  # with every new step the whole chart moves: on a slow link it is the dearest thing on the screen
-_SIDE = (
-    ("tok/s", "tokens_per_s"), ("grad norm", "grad_norm"), ("lr", "learning_rate"), ("accuracy", "mean_token_accuracy"),
-    ("entropy", "entropy"), ("step s", "step_time_s"), ("MFU", "mfu"),
-)  # fmt: skip
 
 
 class MonitorScreen(BurnishScreen):
@@ -56,9 +49,11 @@ class MonitorScreen(BurnishScreen):
         self._view: RunView | None = None
         self._log: list[str] = []
         self._recipe = run.record().get("recipe", {})
-        self._shows_log = False
-        self._chart = 0
-        self._drawn: tuple[int, bool, bool] | None = None
+        self._checks = checks_of(self._recipe)
+        self._found: list[Finding] = []
+        self._pane: Literal["samples", "log", "verdicts"] = "samples"
+        self._title = ""  # of the picture that is shown; empty for the first
+        self._drawn: tuple[str, bool, bool] | None = None
         self._drawn_at = 0.0
         self._reading = False
 
@@ -97,7 +92,7 @@ class MonitorScreen(BurnishScreen):
             if view.summary.verdict and view.summary.verdict.kind == "completed":
                 return "the run is complete"
             return "" if self._run.latest_checkpoint() else "it has no checkpoint"
-        return ""
+        return why_none(self._run) if action == "rollouts" else ""
 
     def tick(self) -> None:
         if not self._reading:
@@ -127,49 +122,64 @@ class MonitorScreen(BurnishScreen):
         if view is None or not self.is_mounted:
             return
         self.query_one("#progress", Lines).show([self._progress(view, width, style)])
-        tone = "trouble" if view.summary.state in ("failed", "killed") or view.alerts else "good"
-        self.query_one("#health", Lines).show([[(fitted(f" {in_words(view)}", width), tone)]])
-        drawn = (self._chart, view.complete, view.summary.live)
-        if drawn != self._drawn or time.monotonic() - self._drawn_at >= _CHART_S:
-            self._drawn, self._drawn_at = drawn, time.monotonic()
-            self.query_one("#chart", Chart).draw(*self._curves(view), style)
+        busy = utilization_of(self.station.snapshot, view.summary.trainer_pid)
+        self._found = of_view(view, self._checks, utilization=busy)
+        words = fitted(f" {in_words(view, found=self._found)}", width)
+        self.query_one("#health", Lines).show([[(words, tone(view, self._found))]])
+        self._draw_chart(view, style)
         self.query_one("#side", Lines).show(self._figures(view, style))
-        below = self.query_one("#below", Lines)
-        rows = max(6, self.size.height // 3) if self._shows_log else min(6, 2 + len(_newest(view)))
-        below.styles.height = max(rows, 4)
-        below.show(self._log_lines(width, rows, style) if self._shows_log else self._samples(view, width, style))
+        self._draw_pane(view, width, style)
         left, right = self.heading()
         self.query_one("#title", Lines).show([title_line(left, right, width)])
+
+    def _draw_chart(self, view: RunView, style: glyphs.Style) -> None:
+        picture = self._picture(view)
+        drawn = (picture.title, view.complete, view.summary.live)
+        if drawn != self._drawn or time.monotonic() - self._drawn_at >= _CHART_S:
+            self._drawn, self._drawn_at = drawn, time.monotonic()
+            curves = charts.curves(picture, view.series, view.memory)
+            self.query_one("#chart", Chart).draw(picture.title, curves, style)
+
+    def _pictures(self, view: RunView) -> list[charts.Picture]:
+        return charts.pictures(view.summary.method, view.series, self._checks)
+
+    def _picture(self, view: RunView) -> charts.Picture:
+        pictures = self._pictures(view)
+        return next((picture for picture in pictures if picture.title == self._title), pictures[0])
+
+    def _draw_pane(self, view: RunView, width: int, style: glyphs.Style) -> None:
+        height = self.size.height
+        rows = {"samples": min(6, 2 + len(_newest(view))), "log": max(6, height // 3), "verdicts": height // 2}[
+            self._pane
+        ]
+        below = self.query_one("#below", Lines)
+        below.styles.height = max(rows, 4)
+        if self._pane == "verdicts":
+            below.show(verdict_lines(self._found, width, rows, style))
+        else:
+            below.show(
+                self._log_lines(width, rows, style) if self._pane == "log" else self._samples(view, width, style)
+            )
 
     def _progress(self, view: RunView, width: int, style: glyphs.Style) -> Line:
         summary = view.summary
         total = summary.total_steps or 0
         share = summary.step / total if total else 0.0
         steps = f" step {summary.step}/{total or '?'} "
-        eta = f" eta {duration(summary.eta_s)}" if summary.eta_s and summary.live else ""
-        loss = f"  loss {compact(summary.loss)}" if summary.loss is not None else ""
-        end = f"{eta}{loss}  {summary.state}{': ' + summary.phase if summary.phase else ''}"
+        eta = f"eta {duration(summary.eta_s)}" if summary.eta_s and summary.live else ""
+        number = charts.headline(summary.method, view.series, summary.loss)
+        state = f"{summary.state}{': ' + summary.phase if summary.phase else ''}"
+        end = " " + "  ".join(part for part in (eta, number, state) if part)
         room = max(width - len(steps) - len(end) - 2, 8)
         return [(steps, "bold"), (glyphs.bar(share, room, style), "accent"), (end, "")]
 
-    def _curves(self, view: RunView) -> tuple[str, list[Curve]]:
-        name, twin = CHARTS[self._chart]
-        if name == "memory":
-            return "memory, GiB", _memory_curves(view)
-        curves = []
-        if series := view.series.get(name):
-            curves.append(Curve("train", series.steps, series.last, low=series.low, high=series.high))
-        if twin and (series := view.series.get(twin)):
-            curves.append(Curve("held out", series.steps, series.last, marked=True))
-        return name, curves
-
     def _figures(self, view: RunView, style: glyphs.Style) -> list[Line]:
         lines: list[Line] = []
-        for label, name in _SIDE:
-            series: Series | None = view.series.get(name)
-            if series is not None and series.last:
-                drawn = sparkline(series.last[-120:], 11, style)
-                lines.append([(f" {label:<9} ", "dim"), (f"{compact(series.last[-1]):>7} ", "bold"), (drawn, "accent")])
+        for label, series in charts.figures(view.summary.method, view.series):
+            drawn = sparkline(series.last[-120:], 11, style)
+            lines.append([(f" {label:<9} ", "dim"), (f"{compact(series.last[-1]):>7} ", "bold"), (drawn, "accent")])
+        if split := charts.split_line(view.series):
+            lines.append(split)
         if view.memory:
             newest = view.memory[-1]
             lines.append([(" run RAM  ", "dim"), (f"{newest['host_rss_gib']:>6.2f} GiB", "bold")])
@@ -257,11 +267,17 @@ class MonitorScreen(BurnishScreen):
             self.say_error(error)
 
     def action_log(self) -> None:
-        self._shows_log = not self._shows_log
+        self._pane = "samples" if self._pane == "log" else "log"
+        self._draw()
+
+    def action_verdicts(self) -> None:
+        self._pane = "samples" if self._pane == "verdicts" else "verdicts"
         self._draw()
 
     def action_metric(self) -> None:
-        self._chart = (self._chart + 1) % len(CHARTS)
+        if self._view:
+            titles = [picture.title for picture in self._pictures(self._view)]
+            self._title = titles[(titles.index(self._picture(self._view).title) + 1) % len(titles)]
         self._draw()
 
     def action_previous(self) -> None:
@@ -273,6 +289,11 @@ class MonitorScreen(BurnishScreen):
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(self._run.id)
         self.say(f"copied {self._run.id}")
+
+    def action_rollouts(self) -> None:
+        from tui.screens.rollouts import RolloutsScreen
+
+        self.app.push_screen(RolloutsScreen(self._run))
 
     def _neighbour(self, by: int) -> None:
         ids = [run.id for run in self.station.runs]
@@ -293,13 +314,3 @@ def _newest(view: RunView) -> list[Event]:
         return []
     step = view.samples[-1]["step"]
     return [event for event in view.samples if event["step"] == step][:3]
-
-
-def _memory_curves(view: RunView) -> list[Curve]:
-    """Host and device memory over the readings; the x axis counts readings, five seconds apart."""
-    curves = []
-    for label, key in (("host", "host_rss_gib"), ("GPU", "device_used_gib"), ("GPU peak of torch", "peak_gib")):
-        known = [(i, cast(float, event[key])) for i, event in enumerate(view.memory) if event.get(key) is not None]
-        if known:
-            curves.append(Curve(label, [i for i, _ in known], [value for _, value in known]))
-    return curves

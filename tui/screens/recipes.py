@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from recipes.errors import BurnishError, RecipeError
 from recipes.explain import Setting, as_yaml, settings
-from recipes.loading import Loaded, from_text, load, names, override
+from recipes.loading import Loaded, from_text, library, override
 from trainer.runs import warm
 from tui import glyphs
 from tui.screens.base import BurnishScreen, bindings_of
@@ -33,7 +33,7 @@ class RecipesScreen(BurnishScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._library = [load(name) for name in names()]
+        self._library = library()
 
     def on_mount(self) -> None:
         self.query_one(Picker).focus()
@@ -62,6 +62,12 @@ class RecipesScreen(BurnishScreen):
 
     def action_open_recipe(self) -> None:
         self.app.push_screen(RecipeScreen(self._library[self.query_one(Picker).chosen]))
+
+    def reason(self, action: str) -> str:
+        return _untestable(self._library[self.query_one(Picker).chosen]) if action == "test_rewards" else ""
+
+    def action_test_rewards(self) -> None:
+        _test_rewards(self, self._library[self.query_one(Picker).chosen])
 
 
 class RecipeScreen(BurnishScreen):
@@ -92,7 +98,7 @@ class RecipeScreen(BurnishScreen):
             return "nothing was changed"
         if action == "launch" and self._launching:
             return "it is being launched"
-        return ""
+        return _untestable(self._loaded) if action == "test_rewards" else ""
 
     def tick(self) -> None:
         width = self.size.width
@@ -151,6 +157,9 @@ class RecipeScreen(BurnishScreen):
         except RecipeError as error:
             self.say_error(error)
 
+    def action_test_rewards(self) -> None:
+        _test_rewards(self, self._loaded)
+
     def action_reset(self) -> None:
         self._loaded = self._before.pop()
         self._tick()
@@ -206,6 +215,18 @@ class RecipeScreen(BurnishScreen):
             self.say_error(error)
         finally:
             self._launching = False
+
+
+def _untestable(loaded: Loaded) -> str:
+    from trainer.rewards.trial import why_not
+
+    return why_not(loaded.recipe)
+
+
+def _test_rewards(screen: BurnishScreen, loaded: Loaded) -> None:
+    from tui.screens.rewards import RewardsScreen
+
+    screen.app.push_screen(RewardsScreen(loaded))
 
 
 def getattr_path(loaded: Loaded, key: str) -> object:

@@ -1,4 +1,4 @@
-"""Runs: all of them, newest first, with a filter."""
+"""Runs: all of them, newest first, those that went on from another under it, with a filter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.widget import Widget
 
 from trainer.runs.model import RunSummary
+from trainer.runs.registry import families
 from tui import present
 from tui.screens.base import BurnishScreen, bindings_of
 from tui.screens.modals import Ask
@@ -39,11 +40,13 @@ class RunsScreen(BurnishScreen):
         return "no run fits the filter" if action == "open_run" and not self._found() else ""
 
     def tick(self) -> None:
-        lines = [present.run_line(run, self.size.width, self.station.glyphs) for run in self._found()]
+        width, style = self.size.width, self.station.glyphs
+        lines = [present.run_line(run, width, style, depth=depth) for depth, run in families(self._found())]
         self.query_one(Picker).show(lines or [[(" no runs yet: 3 picks a recipe", "dim")]])
 
     def action_open_run(self) -> None:
-        self.station.open_run(self._found()[self.query_one(Picker).chosen].id)
+        _, run = families(self._found())[self.query_one(Picker).chosen]
+        self.station.open_run(run.id)
 
     def action_filter(self) -> None:
         def take(text: str | None) -> None:

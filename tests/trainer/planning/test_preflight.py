@@ -55,7 +55,7 @@ Refused = Callable[..., BurnishError]
     [
         ("training.lerning_rate=1", "--set: unknown key `training.lerning_rate`"),
         ("training.max_steps=soon", "--set training.max_steps=soon: `training.max_steps` cannot be `'soon'`"),
-        ("training.packing=3", "--set training.packing=3: `training.packing` cannot be `3`"),
+        ("sft.packing=3", "--set sft.packing=3: `sft.packing` cannot be `3`"),
         ("model.tuning=half", "--set model.tuning=half: `model.tuning` cannot be `'half'`"),
     ],
 )

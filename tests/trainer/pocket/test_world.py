@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 from trainer.evaluation.exact_match import grade
 from trainer.pocket import cache
 from trainer.pocket.tokenizer import END, PAD, START, VOCABULARY, build
-from trainer.pocket.world import KINDS, LARGEST, SPLITS, SUBTRACTS, Split, Task, World, split_of
+from trainer.pocket.world import KINDS, LARGEST, NAMED, SPLITS, SUBTRACTS, WORKED, Split, Task, World, split_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -65,20 +66,63 @@ def test_every_completion_is_json_and_right(tasks: dict[Split, list[Task]]) -> N
         right = a - b if task.kind in SUBTRACTS else a + b
         assert task.answer == right and 0 <= right <= LARGEST
         assert grade(task.completion, right).correct
-        assert json.loads(task.completion)["work"] == f"{a}{'-' if task.kind in SUBTRACTS else '+'}{b}={right}"
+        answer = json.loads(task.completion)
+        assert answer.get("work", task.work) == f"{a}{'-' if task.kind in SUBTRACTS else '+'}{b}={right}"
+        assert answer.get("unit", task.unit) == task.unit and task.unit in task.prompt
         assert str(right) in task.said.split()
         assert str(a) in task.prompt.split() and str(b) in task.prompt.split()
+
+
+def test_styles_are_mixed_in_the_shares_that_are_said(tasks: dict[Split, list[Task]]) -> None:
+    """And work independently of the unit: DPO would prefer the one with the other else."""
+    for kind, share in WORKED.items():
+        answers = [json.loads(task.completion) for task in tasks["train"] if task.kind == kind]
+        for works in (True, False):
+            names = ["unit" in answer for answer in answers if ("work" in answer) is works]
+            assert abs(len(names) / len(answers) - (share if works else 1 - share)) < 0.06
+            assert abs(sum(names) / len(names) - NAMED) < 0.12
+
+
+def test_a_pair_is_two_right_answers_of_which_the_chosen_one_names_its_unit(tasks: dict[Split, list[Task]]) -> None:
+    works = Counter[bool]()
+    for task in (task for found in tasks.values() for task in found):
+        pair: dict[str, Any] = task.pair()
+        assert pair["prompt"] == [{"role": "user", "content": task.prompt}]
+        chosen, rejected = (json.loads(pair[side][0]["content"]) for side in ("chosen", "rejected"))
+        assert rejected["answer"] == task.answer
+        assert chosen == {**rejected, "unit": task.unit} and "unit" not in rejected
+        works["work" in chosen] += 1
+    assert works[True] and works[False]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_rows_hold_prompt_completion_and_answer(tasks: dict[Split, list[Task]], tmp_path: Path) -> None:
     cache.write_rows(tmp_path, World(), dict.fromkeys(SPLITS, 20))
     for split in SPLITS:
-        rows = [json.loads(line) for line in (tmp_path / f"{split}.jsonl").read_text().splitlines()]
+        rows = read(tmp_path / f"{split}.jsonl")
         assert len(rows) == 20
         for row, task in zip(rows, tasks[split], strict=False):
             assert row["prompt"] == [{"role": "user", "content": task.prompt}]
             assert row["completion"] == [{"role": "assistant", "content": task.completion}]
             assert row["answer"] == task.answer
+
+
+def test_no_file_to_train_on_holds_a_problem_of_the_test_split(tmp_path: Path) -> None:
+    cache.write_rows(tmp_path, World(), {**COUNTS, "validation": 300})
+    tested = {problem for name in ("test.jsonl", "pairs_test.jsonl") for problem in problems_in(tmp_path / name)}
+    trained = {"train.jsonl", "pairs.jsonl", "validation.jsonl", "pairs_validation.jsonl", "text.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == trained | {"test.jsonl", "pairs_test.jsonl"}
+    assert len(tested) > 100
+    for name in trained:
+        found = set(problems_in(tmp_path / name))
+        assert len(found) > 100 and not found & tested, name
+
+
+def problems_in(path: Path) -> list[tuple[str, str, str]]:
+    return [story for row in read(path) for story in stories(row.get("text") or row["prompt"][0]["content"])]
 
 
 def json_objects(text: str) -> list[dict[str, Any]]:
@@ -149,6 +193,12 @@ def test_numbers_of_the_world_are_one_token_each(tokenizer: PreTrainedTokenizerF
         for text in (f"{number}", f"={number}", f" {number}", f'": {number}'):
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             assert tokenizer.decode(ids[-1:]) == str(number)
+
+
+def test_the_keys_of_an_answer_are_one_token_each(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A key in pieces that pretraining hardly shows is never learned to certainty: sampling at temperature 1 would miss."""
+    ids = tokenizer('{"work": "1+1=2", "answer": 2, "unit": "pens"}', add_special_tokens=False)["input_ids"]
+    assert {"work", "answer", "unit"} <= {tokenizer.decode([token]) for token in ids}
 
 
 def test_the_marks_of_a_chat_are_tokens_of_their_own(tokenizer: PreTrainedTokenizerFast) -> None:

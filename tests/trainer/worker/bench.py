@@ -16,8 +16,9 @@ from trainer.runs import control
 from trainer.runs.folder import RunFolder, read_json
 from trainer.runs.launch import launch
 from trainer.worker import models
-from trainer.worker.data import Masking, decide_masking, split_of
+from trainer.worker.data import Masking, Rows, decide_masking, split_of
 from trainer.worker.methods import METHODS
+from trainer.worker.methods.common import build_peft_config
 
 ROWS = 20
 CPU = models.Device("cpu", "CPU", False)
@@ -38,11 +39,11 @@ class Bench:
 
     def config(self, recipe: Recipe) -> Any:
         """TRL's config, for a run on held-out rows."""
-        masking = Masking("none", None, False)
-        return METHODS[recipe.method].build_config(recipe, CPU, masking, self.files / "out", evaluates=True)
+        rows = Rows([], [], Masking("none", None, False))
+        return METHODS[recipe.method].build_config(recipe, CPU, self.files / "out", rows)
 
     def adapter(self, recipe: Recipe) -> Any:
-        return METHODS[recipe.method].build_peft_config(recipe)
+        return build_peft_config(recipe)
 
     def loading(self, recipe: Recipe) -> dict[str, Any]:
         return models.load_arguments(recipe, CPU)
@@ -86,7 +87,7 @@ def stop_a_run_that_waits(run: RunFolder) -> None:
 
 def write_files(folder: Path, model: Path) -> None:
     """The datasets and the second base that the table of settings names."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
     asked = [
         {"question": f"1+{n}?", "other": f"2+{n}?", "answer": str(n + 1), "text": f"1+{n}={n + 1}"} for n in range(ROWS)
@@ -98,7 +99,10 @@ def write_files(folder: Path, model: Path) -> None:
     config = AutoConfig.from_pretrained(model)
     config.num_hidden_layers = 1
     AutoModelForCausalLM.from_config(config).save_pretrained(folder / "smaller")
-    AutoTokenizer.from_pretrained(model).save_pretrained(folder / "smaller")
+    config.num_labels = 1
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "scorer")
+    for made in ("smaller", "scorer"):
+        AutoTokenizer.from_pretrained(model).save_pretrained(folder / made)
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from recipes.loading import Loaded, load
-from recipes.schema import Recipe
+from recipes.schema import PREFERENCE, ROLLOUT, Recipe
+from trainer.planning.places import made_whole
 from trainer.runs.events import read_events
 from trainer.runs.folder import RunFolder
 from trainer.runs.model import Event
@@ -30,12 +31,22 @@ SMALL = (
 )
 
 
+# The files of the tiny model's folder that a method trains on and is evaluated on.
+ROWS = {
+    "cpt": ("text.jsonl", None),
+    **dict.fromkeys(PREFERENCE, ("pairs.jsonl", "pairs_validation.jsonl")),
+}
+
+
 def on_tiny(model: Path, recipe: str, *overrides: str) -> Loaded:
     """A library recipe on the tiny model and its rows, with small settings and then `overrides`."""
-    rows = "text.jsonl" if recipe == "cpt" else "train.jsonl"
-    held_out = "none" if recipe == "cpt" else str(model / "validation.jsonl")
-    places = (f"model.base={model}", f"data.train={model / rows}", f"data.eval={held_out}")
-    return load(recipe, [*places, *SMALL, *overrides])
+    method = load(recipe).recipe.method
+    rows, held_out = ROWS.get(method, ("train.jsonl", "validation.jsonl"))
+    places = (f"model.base={model}", f"data.train={model / rows}", f"data.eval={held_out and model / held_out}")
+    small = SMALL
+    if method in ROLLOUT:
+        small = (*(text for text in SMALL if "max_length" not in text), f"{method}.max_completion_length=8")
+    return load(recipe, [*places, *small, *overrides])
 
 
 @dataclass(frozen=True)
@@ -80,3 +91,23 @@ def work_here(run: RunFolder) -> Worked:
         torch.set_num_threads(threads)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def work(home: Path, model: Path, recipe: str, *overrides: str, name: str = "tiny") -> Worked:
+    """Three steps of a recipe in this process, its places made lasting as a launch does it; it has to end well."""
+    loaded, lineage = made_whole(
+        on_tiny(model, recipe, "training.max_steps=3", "evaluation.samples=0", *overrides), home
+    )
+    run = RunFolder.create(
+        home,
+        name=name,
+        method=loaded.recipe.method,
+        recipe=loaded.recipe.model_dump(),
+        origins={},
+        command=[],
+        parent=lineage.parent,
+        facts={"base": lineage.base},
+    )
+    worked = work_here(run)
+    assert worked.code == 0, worked.verdict
+    return worked

@@ -9,10 +9,12 @@ from typing import Any
 from recipes.errors import BurnishError
 from recipes.loading import load
 from recipes.schema import Recipe
-from tests.trainer.worker.bench import ROWS, Bench
-from tests.trainer.worker.helpers import Worked, on_tiny
+from tests.trainer.worker.bench import CPU, ROWS, Bench
+from tests.trainer.worker.helpers import Worked, new_run, on_tiny, work_here
 from trainer.datasets.splits import Split
 from trainer.worker import models
+from trainer.worker.methods import ppo
+from trainer.worker.methods.common import Scene
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Knob:
         return bench.placed(self.then) if isinstance(self.then, str) else self.then
 
 
-def config(name: str, value: str, then: Any, *given: str) -> Knob:
+def config(name: str, value: str, then: Any, *given: str, recipe: str = "sft-lora") -> Knob:
     """A key that shows as the field `name` of TRL's config."""
-    return Knob(value, lambda bench, recipe: getattr(bench.config(recipe), name), then, given)
+    return Knob(value, lambda bench, recipe: getattr(bench.config(recipe), name), then, given, recipe)
 
 
 def adapter(name: str, value: str, then: Any) -> Knob:
@@ -83,6 +85,16 @@ def layers(worked: Worked) -> int:
         return len({name.split(".layers.")[1].split(".")[0] for name in weights.keys()})  # noqa: SIM118 - no dict
 
 
+def layers_of_the_value_model(bench: Bench, recipe: Recipe) -> int:
+    scene = Scene(CPU, bench.home, recipe.model.base, lambda kind, message: None)
+    value_model, _ = ppo.value_model(recipe, scene)
+    return int(value_model.config.num_hidden_layers)
+
+
+def steps_until_it_ends(bench: Bench, recipe: Recipe) -> int:
+    return len(work_here(new_run(recipe, bench.home)).events("step"))
+
+
 def tokens_of_a_sample(worked: Worked) -> int:
     from transformers import AutoTokenizer
 
@@ -115,6 +127,21 @@ def other_device() -> tuple[str, str]:
     return ("cpu", "cpu") if torch.cuda.is_available() else ("cuda", "refused")
 
 
+def of(block: str, *, recipe: str, **fields: tuple[str, Any]) -> dict[str, Knob]:
+    """Keys of a method's own block, each of which shows as the field of the same name of the method's config."""
+    return {f"{block}.{name}": config(name, value, then, recipe=recipe) for name, (value, then) in fields.items()}
+
+
+# What is the same in every method that draws completions.
+DRAWN: dict[str, tuple[str, Any]] = {
+    "max_completion_length": ("7", 7), "temperature": ("0.7", 0.7), "top_p": ("0.7", 0.7), "top_k": ("7", 7),
+    "repetition_penalty": ("1.7", 1.7), "num_generations": ("16", 16), "num_iterations": ("7", 7),
+    "use_vllm": ("true", True), "vllm_mode": ("server", "server"), "vllm_gpu_memory_utilization": ("0.7", 0.7),
+    "vllm_server_base_url": ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+}  # fmt: skip
+
+# The loss is a number at the first step and at none after it.
+EXPLODES = ("training.learning_rate=1e30", "training.max_steps=6", "data.eval=none", "data.eval_fraction=0")
 ASKED = "data.train=FILES/asked.jsonl"
 ALL = "data.eval_fraction=0"
 KNOBS: dict[str, Knob] = {
@@ -161,9 +188,7 @@ KNOBS: dict[str, Knob] = {
     "training.max_grad_norm": config("max_grad_norm", "0.7", 0.7),
     "training.optim": config("optim", "sgd", "sgd"),
     "training.max_length": config("max_length", "77", 77),
-    "training.packing": config("packing", "true", True, "model.attn_implementation=flash_attention_2"),
     "training.gradient_checkpointing": config("gradient_checkpointing", "false", False),
-    "training.loss_type": config("loss_type", "dft", "dft"),
     "training.neftune_noise_alpha": config("neftune_noise_alpha", "5", 5.0),
     "training.logging_steps": config("logging_steps", "7", 7),
     "training.save_steps": config("save_steps", "7", 7),
@@ -172,11 +197,86 @@ KNOBS: dict[str, Knob] = {
     "training.seed": config("seed", "7", 7),
     "training.data_seed": config("data_seed", "7", 7),
     "training.extra": config("adam_beta2", "{adam_beta2: 0.7}", 0.7),
+    "sft.packing": config("packing", "true", True, "model.attn_implementation=flash_attention_2"),
+    "sft.loss_type": config("loss_type", "dft", "dft"),
+    **of(
+        "dpo",
+        recipe="dpo",
+        beta=("0.7", 0.7),
+        precompute_ref_log_probs=("true", True),
+        sync_ref_model=("true", True),
+        loss_type=("[hinge, sft]", ["hinge", "sft"]),
+        loss_weights=("[0.5]", [0.5]),
+        label_smoothing=("0.1", 0.1),
+        f_divergence_type=("js_divergence", "js_divergence"),
+        ld_alpha=("0.5", 0.5),
+        use_weighting=("true", True),
+    ),
+    **of(
+        "kto",
+        recipe="kto",
+        beta=("0.7", 0.7),
+        precompute_ref_log_probs=("true", True),
+        sync_ref_model=("true", True),
+        loss_type=("apo_zero_unpaired", "apo_zero_unpaired"),
+        desirable_weight=("0.7", 0.7),
+        undesirable_weight=("0.7", 0.7),
+    ),
+    **of("reward", recipe="reward-model", center_rewards_coefficient=("0.7", 0.7)),
+    **of(
+        "rloo",
+        recipe="rlhf",
+        **DRAWN,
+        mask_truncated_completions=("true", True),
+        beta=("0.7", 0.7),
+        epsilon=("0.7", 0.7),
+        normalize_advantages=("true", True),
+        reward_clip_range=("[-1.0, 1.0]", [-1.0, 1.0]),
+    ),
+    **of(
+        "grpo",
+        recipe="rft-math",
+        **DRAWN,
+        mask_truncated_completions=("true", True),
+        loss_type=("dr_grpo", "dr_grpo"),
+        scale_rewards=("batch", "batch"),
+        importance_sampling_level=("sequence", "sequence"),
+        beta=("0.7", 0.7),
+        epsilon=("0.7", 0.7),
+        epsilon_high=("0.7", 0.7),
+        delta=("1.7", 1.7),
+        top_entropy_quantile=("0.7", 0.7),
+        multi_objective_aggregation=("normalize_then_sum", "normalize_then_sum"),
+    ),
+    **of(
+        "ppo",
+        recipe="ppo",
+        **DRAWN,
+        mask_truncated_completions=("true", True),
+        kl_coef=("0.7", 0.7),
+        kl_estimator=("k3", "k3"),
+        cliprange=("0.7", 0.7),
+        cliprange_value=("0.7", 0.7),
+        vf_coef=("0.7", 0.7),
+        gamma=("0.7", 0.7),
+        lam=("0.7", 0.7),
+        whiten_rewards=("true", True),
+        missing_eos_penalty=("0.7", 0.7),
+    ),
+    "ppo.value_base": Knob("FILES/scorer", layers_of_the_value_model, 1, recipe="ppo", small=True),
+    "rewards": Knob(
+        "{short: {kind: length, weight: 0.7}}",
+        lambda bench, recipe: (list(recipe.rewards), bench.config(recipe).reward_weights),
+        (["short"], [0.7]),
+        recipe="rft-math",
+    ),
     "evaluation.eval_steps": config("eval_steps", "7", 7),
     "evaluation.per_device_eval_batch_size": config("per_device_eval_batch_size", "7", 7),
     "evaluation.eval_on_start": config("eval_on_start", "false", False),
     "evaluation.samples": worked("3", lambda run: {event["index"] for event in run.events("sample")}, {0, 1, 2}),
     "evaluation.max_new_tokens": worked("1", tokens_of_a_sample, 1),
+    "health.stop_on": Knob("[]", steps_until_it_ends, 6, EXPLODES, small=True),
+    "health.patience": Knob("1", steps_until_it_ends, 2, EXPLODES, small=True),
     "resources.device": Knob(other_device()[0], lambda _, recipe: kind_of_device(recipe), other_device()[1]),
     "resources.gpus": Knob(
         "['2', '0']", lambda bench, recipe: visible_gpus(bench.environment(recipe)), ("2,0", "PCI_BUS_ID")

@@ -66,8 +66,8 @@ def bare(model: Path, out: Path, name: str, *, steps: int, dropout: float = 0.0,
                 report_to="none",
                 disable_tqdm=True,
             ),
-            train_dataset=Dataset.from_list(rows_of(model / ("text.jsonl" if name == "cpt" else "train.jsonl"))),
-            eval_dataset=Dataset.from_list(rows_of(model / "validation.jsonl")[:4]) if eval_steps else None,
+            train_dataset=Dataset.from_list(rows(model / ("text.jsonl" if name == "cpt" else "train.jsonl"))),
+            eval_dataset=Dataset.from_list(rows(model / "validation.jsonl")[:4]) if eval_steps else None,
             processing_class=AutoTokenizer.from_pretrained(model),
             peft_config=None if name == "sft-full" else adapter,
         )
@@ -77,10 +77,14 @@ def bare(model: Path, out: Path, name: str, *, steps: int, dropout: float = 0.0,
     return list(trainer.state.log_history)
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    """The columns that TRL trains on, of every row."""
+def rows_of_file(file: Path, *columns: str) -> list[dict[str, Any]]:
+    """These columns of every row, where it has them."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return [{key: row[key] for key in ("prompt", "completion", "text") if key in row} for row in rows]
+    return [{key: row[key] for key in columns if key in row} for row in rows]
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return rows_of_file(file, "prompt", "completion", "text")
 
 
 def numbers(logs: list[dict[str, Any]], *keys: str) -> list[list[float]]:

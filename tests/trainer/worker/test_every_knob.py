@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from recipes.explain import HEADER
-from recipes.loading import flatten
-from recipes.schema import Recipe
+from recipes.loading import keys
 from tests.trainer.worker.bench import Bench, write_files
 from tests.trainer.worker.knobs import KNOBS
 
-LEAVES = [key for key, _ in flatten(Recipe()) if key not in HEADER]
+LEAVES = [key for key in keys() if key not in HEADER]
 
 
 @pytest.fixture(scope="module")

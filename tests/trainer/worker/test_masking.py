@@ -15,8 +15,10 @@ from recipes.schema import Recipe
 from tests.trainer.worker.helpers import new_run, on_tiny, work_here
 from trainer.errors import DatasetError
 from trainer.worker import models
-from trainer.worker.data import Masking, as_dataset, decide_masking, prove_labels, split_of
+from trainer.worker.data import Masking, split_of
 from trainer.worker.methods import METHODS
+from trainer.worker.methods.common import Scene
+from trainer.worker.proofs import prove_labels
 
 TALK = [
     {"role": "system", "content": "Be short."},
@@ -69,12 +71,12 @@ def build(recipe: Recipe, out: Path) -> Built:
     device = models.pick_device(recipe.resources)
     model, tokenizer = models.load(recipe, recipe.model.base, device)
     split = split_of(recipe, None)
-    masking = decide_masking(recipe, split, tokenizer)
     method = METHODS[recipe.method]
-    config = method.build_config(recipe, device, masking, out, evaluates=False)
-    rows = as_dataset(split.train, masking)
-    trainer = method.build_trainer(recipe, config, model, tokenizer, rows, None, callbacks=[])
-    return Built(trainer, tokenizer, masking, len(split.train))
+    rows = method.build_rows(recipe, split, tokenizer)
+    config = method.build_config(recipe, device, out, rows)
+    scene = Scene(device, out, recipe.model.base, lambda kind, message: None)
+    trainer = method.build_trainer(recipe, config, model, tokenizer, rows, scene)
+    return Built(trainer, tokenizer, rows.masking, len(split.train))
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:

@@ -72,8 +72,8 @@ def test_full_tuning_leaves_a_whole_model_whose_weights_moved(method_runs: Runs,
     ("overrides", "verdict"),
     [
         pytest.param(
-            ("training.packing=true", "model.attn_implementation=sdpa"),
-            {"kind": "error", "exit_code": 2, "message": "training.packing needs flash attention", "hint": "false"},
+            ("sft.packing=true", "model.attn_implementation=sdpa"),
+            {"kind": "error", "exit_code": 2, "message": "sft.packing needs flash attention", "hint": "false"},
             id="packing without flash attention",
         ),
         pytest.param(
@@ -88,7 +88,7 @@ def test_full_tuning_leaves_a_whole_model_whose_weights_moved(method_runs: Runs,
         ),
         pytest.param(
             ("training.optim=adamm",),
-            {"kind": "error", "exit_code": 1, "message": "adamm", "hint": "burnish log"},
+            {"kind": "error", "exit_code": 2, "message": "adamm", "hint": "settings"},
             id="no optimizer",
         ),
     ],
@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_is_told_at_once_and_never_written_as_one(tiny_
     steps = worked.events("step")
     assert [step["loss"] is None for step in steps] == [False, True, True, True]
     assert all("loss" in step["nonfinite"] for step in steps[1:])
-    assert [alert["kind"] for alert in worked.events("alert")] == ["nonfinite"] * 3
+    assert [alert["kind"] for alert in worked.events("alert")] == ["nonfinite"]
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} in the events")
