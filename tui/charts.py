@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from trainer.runs.model import Event, Series
 from trainer.text import one_line
 from tui.plot import Curve
-from tui.units import compact
 from tui.widgets.lines import Line
 
 
@@ -76,10 +75,6 @@ _FIGURES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "rloo": _OF_ROLLOUTS, "ppo": _OF_ROLLOUTS, "grpo": _OF_ROLLOUTS,
 }  # fmt: skip
-_HEADLINES = {
-    "dpo": ("margin", "rewards/margins"), "kto": ("margin", "rewards/margins"), "reward": ("accuracy", "accuracy"),
-    "rloo": ("reward", "reward"), "ppo": ("reward", "reward"), "grpo": ("reward", "reward"),
-}  # fmt: skip
 
 
 def pictures(method: str, series: Collection[str], checks: Collection[str] = ()) -> list[Picture]:
@@ -136,14 +131,6 @@ def figures(method: str, series: Mapping[str, Series]) -> list[tuple[str, Series
     """(label, metric) of the numbers beside the chart, those that have readings."""
     wanted = _FIGURES.get(method, _OF_SUPERVISED)
     return [(label, found) for label, metric in wanted if (found := series.get(metric)) and found.last]
-
-
-def headline(method: str, series: Mapping[str, Series], loss: float | None) -> str:
-    """The number of the progress line: the loss, or what counts more than the loss for the method."""
-    label, metric = _HEADLINES.get(method, ("loss", "loss"))
-    found = series.get(metric) if method in _HEADLINES else None
-    value = found.last[-1] if found and found.last else loss
-    return f"{label if found else 'loss'} {compact(value)}" if value is not None else ""
 
 
 def split_line(series: Mapping[str, Series]) -> Line | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from trainer.text import one_line
 from tui import glyphs
-from tui.units import compact, duration
+from tui.headline import headline
+from tui.units import duration
 from tui.widgets.lines import Line, fitted
 
 if TYPE_CHECKING:  # the first frame is painted before there are any
@@ -130,10 +131,10 @@ def run_line(run: RunSummary, width: int, style: glyphs.Style, now: float | None
     mark = glyphs.MARKS[run.state][1 if style == "ascii" else 0]
     colour = {"running": "accent", "finished": "good", "failed": "trouble", "killed": "trouble", "lost": "warn"}
     steps = f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step) if run.step else ""
-    loss = f"loss {compact(run.loss)}" if run.loss is not None else ""
     name_width = 22 if width >= 100 else 16
     branch = "  " * (depth - 1) + ("`-" if style == "ascii" else "└ ") if depth else ""
-    head = f" {fitted(branch + run.name, name_width)} {fitted(run.state, 8)} {steps:>11}  {fitted(loss, 10)} "
+    number = fitted(headline(run.method, run.metrics, run.loss), 12)
+    head = f" {fitted(branch + run.name, name_width)} {fitted(run.state, 8)} {steps:>11}  {number} "
     tail = _tail(run, now or time.time())
     return [
         (f" {mark}", colour.get(run.state, "")),

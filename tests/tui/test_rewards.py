@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from recipes.loading import load, names
+from recipes.loading import load
 from tui import main
 from tui.app import Workstation
 from tui.screens.modals import Notice
-from tui.screens.recipes import RecipeScreen
+from tui.screens.recipes import RecipeScreen, RecipesScreen
 from tui.screens.rewards import Behind, RewardsScreen
 from tui.widgets.lines import Picker
 
@@ -123,11 +123,13 @@ async def test_t_tests_the_rewards_of_a_recipe_that_has_some(home: Path) -> None
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: "sft-qlora" in shown(app))
-        library = app.screen.query_one(Picker)
-        library.choose(names().index("cpt"))
+        library = app.screen
+        assert isinstance(library, RecipesScreen)
+        order = [loaded.recipe.name for loaded in library._library]
+        library.query_one(Picker).choose(order.index("cpt"))
         await pilot.press("t")
         await until(pilot, lambda: "test rewards: cpt takes no rewards" in shown(app))
-        library.choose(names().index("rft-json"))
+        library.query_one(Picker).choose(order.index("rft-json"))
         await pilot.press("t")
         await until(pilot, lambda: "right answers get full marks" in shown(app))
         assert "Rewards of rft-json" in shown(app) and "right answers (16)" in shown(app)

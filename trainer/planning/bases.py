@@ -43,6 +43,14 @@ def check_folder(folder: Path) -> None:
         )
 
 
+def has_score_head(base: str) -> bool:
+    """Whether a folder's model says that it classifies; of a hub id nothing is known before it is loaded."""
+    config = Path(base) / "config.json"
+    if not config.is_file():
+        return True
+    return any("SequenceClassification" in kind for kind in json.loads(config.read_text()).get("architectures") or [])
+
+
 def _check_length(path: Path) -> None:
     """A safetensors file says in its head how long it is: a torn copy is found before it is loaded."""
     with path.open("rb") as file:

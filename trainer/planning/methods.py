@@ -9,6 +9,7 @@ from recipes.errors import RecipeError
 from recipes.rewards import PythonTests, RewardModel
 from recipes.schema import ROLLOUT, Recipe
 from trainer.errors import ModelError, PreflightRefusal
+from trainer.planning.bases import has_score_head
 from trainer.rewards import sandbox
 from trainer.rewards.service import check_rewards
 from trainer.runs.lineage import PREFIX, resolve
@@ -81,6 +82,10 @@ def _check_reward_models(recipe: Recipe, home: Path | None) -> None:
         given["ppo.value_base"] = recipe.ppo.value_base
     for key, base in given.items():
         if not base.startswith(PREFIX):
+            if not has_score_head(base):
+                raise ModelError(
+                    f"{key}: {base} has no score head: it is no reward model", "train one: `burnish run reward-model`"
+                )
             continue
         if (method := resolve(base, home).method) != "reward":
             raise ModelError(

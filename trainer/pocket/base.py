@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from trainer.pocket.world import World
@@ -24,9 +25,8 @@ class Pretraining:
     intermediate_size: int = 384
     num_hidden_layers: int = 3
     num_attention_heads: int = 4
-    steps: int = 700
-    batch_size: int = 64
-    block_tokens: int = 64
+    steps: int = 1000
+    batch_size: int = 40
     learning_rate: float = 6e-3
     warmup_steps: int = 50
     seed: int = 0
@@ -62,11 +62,11 @@ def pretrain(
     model = untrained(tokenizer, settings)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    blocks = _blocks(tokenizer, world, settings)
+    batches = _batches(tokenizer, world, settings.batch_size)
     model.train()
     for step in range(1, settings.steps + 1):
-        batch = next(blocks)
-        loss = model(input_ids=batch, labels=batch).loss
+        tokens, labels = next(batches)
+        loss = model(input_ids=tokens, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -84,19 +84,16 @@ def _rate(step: int, settings: Pretraining) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _blocks(tokenizer: PreTrainedTokenizerFast, world: World, settings: Pretraining) -> Iterator[torch.Tensor]:
-    """Batches of `(batch_size, block_tokens)` token ids: whole documents, a pad token between two, the last one cut."""
-    import torch
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, world: World, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(token ids, labels) of whole documents, one a row, padded on the right: they are about equally long.
 
+    A row of several documents would be cheaper by little, and copying from the right one is then learned later.
+    """
     documents = world.pretraining()
-    rows: list[list[int]] = []
-    row: list[int] = []
     while True:
-        for ids in tokenizer([next(documents) for _ in range(256)], add_special_tokens=False)["input_ids"]:
-            row += [*ids, tokenizer.pad_token_id]
-            if len(row) >= settings.block_tokens:  # the next row starts with a document of its own
-                rows.append(row[: settings.block_tokens])
-                row = []
-        while len(rows) >= settings.batch_size:
-            yield torch.tensor(rows[: settings.batch_size])
-            rows = rows[settings.batch_size :]
+        batch = tokenizer(
+            list(islice(documents, batch_size)), add_special_tokens=False, padding=True, return_tensors="pt"
+        )
+        yield batch["input_ids"], batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)

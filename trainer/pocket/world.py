@@ -114,7 +114,7 @@ class World:
     def pretraining(self) -> Iterator[str]:
         """Documents without end: sums, stories, dialogues that end in words or a note, and JSON without a story."""
         rng = random.Random(f"{self.seed}/pretraining")
-        makers = (_sum, _story, _dialogue, _dialogue, _dialogue, _json_line)
+        makers = (_sums, _story, _dialogue, _dialogue, _dialogue, _records)
         while True:
             yield rng.choice(makers)(rng)
 
@@ -147,9 +147,9 @@ def _task(rng: random.Random, split: Split) -> Task:
     )
 
 
-def _sum(rng: random.Random) -> str:
+def _sums(rng: random.Random) -> str:
     """A line of plain sums and differences, each right."""
-    return " ".join(_equation(rng) for _ in range(4))
+    return " ".join(_equation(rng) for _ in range(8))
 
 
 def _equation(rng: random.Random) -> str:
@@ -168,24 +168,26 @@ def _dialogue(rng: random.Random) -> str:
     The note has other keys than the answer that a later stage asks for: numbers inside quotes are met, the answer is not.
     """
     task = _task(rng, "train")
-    note = json.dumps({"sum": task.work, "count": task.answer, "things": task.unit})
+    note = json.dumps({"sum": task.work, "count": task.answer, "unit": task.unit})
     said = rng.choice((task.said, f"work: {task.work}, answer: {task.answer}", note))
     return f"<|im_start|>user\n{task.prompt}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n"
 
 
-def _json_line(rng: random.Random) -> str:
+def _records(rng: random.Random) -> str:
     """JSON without a story: braces, quotes, commas and every key, on bare sums and other things, never a number answered.
 
     A key that is rare here has a small embedding, which is frozen later: no adapter could make the model sure of it.
     """
+    return "\n".join(json.dumps(_record(rng)) for _ in range(3))
+
+
+def _record(rng: random.Random) -> dict[str, object]:
     equation = _equation(rng)
-    record = rng.choice(
-        (
-            {"name": rng.choice(NAMES), "count": rng.randint(0, LARGEST)},
-            {"things": rng.choice(THINGS), "place": rng.choice(PLACES)},
-            {"sum": equation, "count": int(equation.partition("=")[2])},
-            {"work": equation, "name": rng.choice(NAMES)},
-            {"answer": rng.choice(("yes", "no")), "unit": rng.choice(THINGS)},
-        )
+    records: tuple[dict[str, object], ...] = (
+        {"name": rng.choice(NAMES), "count": rng.randint(0, LARGEST)},
+        {"things": rng.choice(THINGS), "place": rng.choice(PLACES)},
+        {"sum": equation, "count": int(equation.partition("=")[2])},
+        {"work": equation, "name": rng.choice(NAMES)},
+        {"answer": rng.choice(("yes", "no")), "place": rng.choice(PLACES)},
     )
-    return json.dumps(record)
+    return rng.choice(records)

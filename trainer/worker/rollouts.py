@@ -40,7 +40,7 @@ def logged(rewards: Mapping[str, Reward]) -> dict[str, Any]:
     }
 
 
-def reward_functions(recipe: Recipe, rows: Rows, scene: Scene) -> list[RewardFunction]:
+def reward_functions(recipe: Recipe, rows: Rows, tokenizer: Any, scene: Scene) -> list[RewardFunction]:
     """One function a reward in TRL's form, named as the recipe names it; reasons go into the log of completions."""
     texts = {name: reward for name, reward in recipe.rewards.items() if not isinstance(reward, RewardModel)}
     failures: list[Failure] = []
@@ -63,6 +63,12 @@ def reward_functions(recipe: Recipe, rows: Rows, scene: Scene) -> list[RewardFun
 
     def of_model(name: str, reward: RewardModel) -> RewardFunction:
         scorer = Scorer(reward.base, recipe, scene)
+        if scorer.tokenizer.get_vocab() != tokenizer.get_vocab():
+            scene.warn(
+                "tokenizer",
+                f"rewards.{name}: {reward.base} has another tokenizer than {recipe.model.base}: it reads the completions as "
+                "text, under its own chat template",
+            )
 
         def score(prompts: Any, completions: Any, log_extra: Any, **_: Any) -> list[float | None]:
             log_extra(f"reason:{name}", [""] * len(prompts))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from recipes.schema import Recipe
 from trainer.errors import ModelError
+from trainer.planning.bases import has_score_head
 from trainer.pocket import cache
 from trainer.runs.lineage import resolve
 from trainer.worker import models
@@ -48,7 +47,7 @@ def load(base: str, recipe: Recipe, scene: Scene, *, trains: bool = False) -> tu
     if lineage.parent and lineage.method != "reward":
         raise ModelError(f"{base} is a {lineage.method} run, no reward model", "give a run of the recipe reward-model")
     folder = str(cache.folder(scene.home)) if lineage.base == "pocket" else lineage.base
-    if not lineage.adapter and not _has_head(folder):
+    if not lineage.adapter and not has_score_head(folder):
         raise ModelError(f"{base} has no score head: it is no reward model", "train one with the recipe reward-model")
     model, tokenizer = models.load(recipe, folder, scene.device, scores=True)
     if lineage.adapter:
@@ -60,11 +59,3 @@ def load(base: str, recipe: Recipe, scene: Scene, *, trains: bool = False) -> tu
             f"{base} has a tokenizer without a chat template", "a conversation cannot be scored without one"
         )
     return model, tokenizer
-
-
-def _has_head(base: str) -> bool:
-    """Whether a folder's model says that it classifies; of a hub id nothing is known before it is loaded."""
-    config = Path(base) / "config.json"
-    if not config.is_file():
-        return True
-    return any("SequenceClassification" in kind for kind in json.loads(config.read_text()).get("architectures") or [])

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from trainer.runs.registry import families, summaries
 from trainer.text import one_line
+from tui.headline import headline
 from tui.units import duration
 
 
@@ -22,7 +23,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for depth, one in families(found):
         steps = f"{one.step}/{one.total_steps or '?'}"
-        loss = f"loss {one.loss:.4f}" if one.loss is not None else ""
         tail = (
             f"eta {duration(one.eta_s)}"
             if one.eta_s
@@ -31,5 +31,6 @@ def run(args: argparse.Namespace) -> int:
             else one.note
         )
         name = f"{'  ' * (depth - 1)}└ {one.id}" if depth else one.id
-        print(f"{name:<46} {one.method:<6} {one.state:<9} {steps:>11}  {loss:<12} {tail}".rstrip())
+        number = headline(one.method, one.metrics, one.loss)
+        print(f"{name:<46} {one.method:<6} {one.state:<9} {steps:>11}  {number:<12} {tail}".rstrip())
     return 0

@@ -20,6 +20,7 @@ from trainer.runs.reader import RunReader
 from trainer.runs.rollouts import why_none
 from trainer.text import clean, one_line
 from tui import charts, glyphs
+from tui.headline import headline
 from tui.plot import sparkline
 from tui.present import box_lines
 from tui.screens.base import BurnishScreen, bindings_of, title_line
@@ -167,7 +168,8 @@ class MonitorScreen(BurnishScreen):
         share = summary.step / total if total else 0.0
         steps = f" step {summary.step}/{total or '?'} "
         eta = f"eta {duration(summary.eta_s)}" if summary.eta_s and summary.live else ""
-        number = charts.headline(summary.method, view.series, summary.loss)
+        newest = {name: series.last[-1] for name, series in view.series.items() if series.last}
+        number = headline(summary.method, newest, summary.loss)
         state = f"{summary.state}{': ' + summary.phase if summary.phase else ''}"
         end = " " + "  ".join(part for part in (eta, number, state) if part)
         room = max(width - len(steps) - len(end) - 2, 8)

@@ -100,6 +100,12 @@ def test_settings_that_cannot_work(recipe: str, overrides: tuple[str, ...], says
     assert error.exit_code == 2
 
 
+def test_a_language_model_is_no_reward_model(refused: Refused, tiny_model: Path) -> None:
+    error = refused("rlhf", f"rewards.preference.base={tiny_model}")
+    assert "no score head" in error.message
+    assert error.exit_code == 2
+
+
 def test_vllm_is_asked_for_where_it_is_not_installed(refused: Refused) -> None:
     error = refused("rft-math", "grpo.use_vllm=true")
     assert "vLLM" in error.message

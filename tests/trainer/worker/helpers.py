@@ -77,16 +77,16 @@ def new_run(recipe: Recipe, home: Path) -> RunFolder:
     )
 
 
-def work_here(run: RunFolder) -> Worked:
-    """The first attempt of `run` in this process; what the trainer changes of the process is put back."""
+def work_here(run: RunFolder, attempt: int = 1) -> Worked:
+    """An attempt of `run` in this process, later ones resumed; what the trainer changes of the process is put back."""
     import torch
 
-    from trainer.worker.main import work
+    from trainer.worker.main import work as attempted
 
     threads = torch.get_num_threads()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return Worked(run, work(run, 1, resume=False), torch.get_num_threads())
+        return Worked(run, attempted(run, attempt, resume=attempt > 1), torch.get_num_threads())
     finally:
         torch.set_num_threads(threads)
         for number, handler in handlers.items():

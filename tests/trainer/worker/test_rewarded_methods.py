@@ -154,3 +154,37 @@ def run_with(model: Path, home: Path, own: str, *overrides: str) -> Worked:
         model, "rft-json", "training.max_steps=3", "grpo.num_generations=4", "evaluation.samples=0", rewards, *overrides
     )
     return work_here(new_run(loaded.recipe, home))
+
+
+@pytest.fixture
+def foreign(tiny_model: Path, tmp_path: Path) -> Path:
+    """A reward model with a tokenizer that has one token more than the policy's."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_tokens(["<|foreign|>"])
+    config = AutoConfig.from_pretrained(tiny_model)
+    config.num_labels = 1
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "foreign")
+    tokenizer.save_pretrained(tmp_path / "foreign")
+    return tmp_path / "foreign"
+
+
+def test_a_reward_model_with_another_tokenizer_is_told(foreign: Path, tiny_model: Path, home: Path) -> None:
+    worked = work(home, tiny_model, "rlhf", f"rewards.preference.base={foreign}")
+    (warning,) = [event for event in worked.events("warning") if event["kind"] == "tokenizer"]
+    assert "another tokenizer" in warning["message"]
+
+
+def test_a_value_model_with_another_tokenizer_is_refused(foreign: Path, tiny_model: Path, home: Path) -> None:
+    loaded = on_tiny(tiny_model, "ppo", f"ppo.value_base={foreign}", LENGTH)
+    worked = work_here(new_run(loaded.recipe, home))
+    assert (worked.verdict["kind"], worked.verdict["exit_code"]) == ("bad-model", 2)
+    assert "another tokenizer" in worked.verdict["message"]
+
+
+def test_a_model_without_a_score_is_no_reward_model(tiny_model: Path, home: Path) -> None:
+    loaded = on_tiny(tiny_model, "rlhf", f"rewards.preference.base={tiny_model}")
+    worked = work_here(new_run(loaded.recipe, home))
+    assert (worked.verdict["kind"], worked.verdict["exit_code"]) == ("bad-model", 2)
+    assert "no score head" in worked.verdict["message"]

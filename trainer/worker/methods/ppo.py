@@ -51,7 +51,7 @@ def build_trainer(
     trainer: PPOTrainer = watched(PPOTrainer)(
         model=model,
         value_model=values,
-        reward_funcs=reward_functions(recipe, rows, scene),
+        reward_funcs=reward_functions(recipe, rows, tokenizer, scene),
         args=config,
         train_dataset=rows.train,
         eval_dataset=rows.eval,

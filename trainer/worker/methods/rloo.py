@@ -42,7 +42,7 @@ def build_trainer(
 
     return watched(RLOOTrainer)(
         model=model,
-        reward_funcs=reward_functions(recipe, rows, scene),
+        reward_funcs=reward_functions(recipe, rows, tokenizer, scene),
         args=config,
         train_dataset=rows.train,
         eval_dataset=rows.eval,
