@@ -19,14 +19,19 @@ SCREENS = {
     "recipes": ("3",),
     "recipe": ("3", "enter"),
     "runs": ("4",),
-    "monitor": ("4", "enter"),
+    "monitor": ("4", "enter"),  # the demo's SFT run; its DPO and RFT runs stand under it
+    "monitor-dpo": ("4", "j", "enter"),
+    "monitor-rft": ("4", "j", "j", "enter"),
+    "verdicts": ("4", "j", "j", "enter", "w"),
+    "rollouts": ("4", "j", "j", "enter", "o", "enter"),
+    "rewards": ("3", *"j" * 11, "t"),  # of rft-json
     "log": ("4", "enter", "l"),
     "help": ("question_mark",),
 }
 
 
 def record(home: Path) -> None:
-    """The demo's run, played for real; a pocket model that was built before is taken over."""
+    """The demo's runs, played for real; a pocket model that was built before is taken over."""
     from trainer.home import burnish_home
     from trainer.pocket.cache import folder, is_built
     from trainer.pocket.story import play

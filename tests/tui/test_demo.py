@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.tui.test_workstation import shown, until
-from trainer.pocket.story import MEASURES, STAGES, Beat
+from trainer.pocket.stages import MEASURES, STAGES
+from trainer.pocket.story import Beat
 from tui.app import Workstation
 from tui.screens.demo import DemoScreen
 

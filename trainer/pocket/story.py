@@ -27,94 +27,12 @@ from trainer.evaluation.statistics import compare, proportion
 from trainer.planning.start import start
 from trainer.pocket import cache
 from trainer.pocket.evaluate import Graded, evaluate
+from trainer.pocket.stages import MEASURES, NAME, STAGES, Stage
 from trainer.runs.folder import RunFolder
 from trainer.runs.model import RunSummary
 from trainer.runs.registry import summaries, summary
 
-NAME = "demo"
-_SHARED = (
-    "training.gradient_accumulation_steps=1",
-    "training.gradient_checkpointing=false",
-    "training.save_steps=100",
-    "evaluation.samples=1",
-    "evaluation.max_new_tokens=40",
-)
 Kind = Literal["build", "evaluate", "launch", "train", "result", "error"]
-Measure = Literal["valid", "named", "ranked", "correct", "worked"]
-MEASURES: dict[Measure, str] = {
-    "valid": "valid JSON",
-    "named": "names the unit",
-    "ranked": "pairs ranked right",
-    "correct": "exact match",
-    "worked": "shows its work",
-}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One run of the chain: the recipe, what differs from it on a tiny model, and the measure that it has to move."""
-
-    name: str
-    recipe: str
-    told: str
-    measure: Measure
-    overrides: tuple[str, ...]
-
-    @property
-    def run_name(self) -> str:
-        return f"{NAME}-{self.name}"
-
-
-STAGES = (
-    Stage(
-        "sft",
-        "sft-qlora",
-        "QLoRA SFT on answers in JSON",
-        "valid",
-        (
-            *_SHARED,
-            "training.max_steps=120",
-            "training.per_device_train_batch_size=16",
-            "training.learning_rate=2e-3",
-            "training.max_length=256",
-            "evaluation.eval_steps=60",
-            "evaluation.per_device_eval_batch_size=64",
-        ),
-    ),
-    Stage(
-        "dpo",
-        "dpo",
-        "DPO on pairs that prefer the answer with its unit",
-        "named",
-        (
-            *_SHARED,
-            "training.max_steps=40",
-            "training.per_device_train_batch_size=8",
-            "training.learning_rate=3e-4",
-            "training.max_length=256",
-            "dpo.loss_type=[sigmoid, sft]",
-            "evaluation.eval_steps=20",
-            "evaluation.per_device_eval_batch_size=64",
-        ),
-    ),
-    Stage(
-        "rft",
-        "rft-json",
-        "GRPO on whether the answer is right",
-        "correct",
-        (
-            *_SHARED,
-            "data.max_eval_rows=16",
-            "training.max_steps=40",
-            "training.per_device_train_batch_size=128",
-            "training.learning_rate=1e-3",
-            "grpo.max_completion_length=40",
-            "evaluation.eval_on_start=false",
-            "evaluation.eval_steps=20",
-            "evaluation.per_device_eval_batch_size=128",
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -137,7 +55,7 @@ def play(home: Path) -> Iterator[Beat]:
     run: RunFolder | None = None
     for stage in STAGES:
         began = time.time()
-        run = _live_run(stage, home) or _launched(stage, run, home)
+        run = _live_run(stage, run, home) or _launched(stage, run, home)
         goes_on = f", on from {parent}" if (parent := run.record()["parent"]) else ""
         yield Beat("launch", stage.name, f"{stage.told}: run {run.id}{goes_on}", True, {"run": run.id})
         yield from _follow(stage, run)
@@ -209,9 +127,13 @@ def _build(home: Path) -> Iterator[Beat]:
     yield Beat("build", "base", f"the base is ready after {seconds:.0f} s", True, {"seconds": seconds})
 
 
-def _live_run(stage: Stage, home: Path) -> RunFolder | None:
+def _live_run(stage: Stage, parent: RunFolder | None, home: Path) -> RunFolder | None:
     """The stage's run where one is live: the story joins it."""
-    return next((RunFolder(Path(run.path)) for run in summaries(home) if run.name == stage.run_name and run.live), None)
+    goes_on = parent.id if parent else None
+    for run in summaries(home):
+        if run.live and run.name == stage.run_name and run.parent == goes_on:
+            return RunFolder(Path(run.path))
+    return None
 
 
 def _launched(stage: Stage, parent: RunFolder | None, home: Path) -> RunFolder:

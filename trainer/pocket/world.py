@@ -5,10 +5,9 @@ the same kind of story never stand on both sides. Pretraining tells stories of t
 words or as a note under other keys: it carries the arithmetic and every token that a later stage asks for, but no
 problem with the answer that is asked for.
 
-Each stage has something of its own to teach. The rows of SFT answer in JSON, in styles mixed: most show their work where
-things come together and say only the number where some are taken away, and few name their unit. The pairs prefer the
-answer that names its unit. What is right is left to RFT: a number said at once is often wrong, and that work helps is
-nowhere told.
+Each stage has something of its own to teach. The rows of SFT answer in JSON, in styles mixed: few show their work, and few
+name their unit. The pairs prefer the answer that names its unit. What is right is left to RFT: a number said at once is
+often wrong, and that work helps is nowhere told.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ NAMES = ("Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Max", "Ida", "Sam")
 THINGS = ("apples", "books", "coins", "pens", "cards", "stones", "cups", "shells")
 PLACES = ("shop", "park", "school", "house", "garden")
 LARGEST = 40  # operands and answers of one step stay within 0..LARGEST
-NAMED = 0.25  # share of the answers in SFT rows that name their unit
+WORKED = 0.25  # share of the answers in SFT rows that show their work
+NAMED = 0.25  # share of them that name their unit
 
 # kind: (story with its question, the sentence that answers it). {c} is the answer, {who} and {other} are two people.
 KINDS: dict[str, tuple[str, str]] = {
@@ -49,7 +49,6 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
 }
 SUBTRACTS = frozenset({"loss", "difference"})
-WORKED = {"gain": 0.8, "together": 0.8, "loss": 0.2, "difference": 0.2}  # share of the answers that show their work
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _task(rng: random.Random, split: Split) -> Task:
         prompt=question.format(a=a, b=b, **words),
         said=said.format(c=answer, **words),
         unit=words["things"],
-        shows_work=rng.random() < WORKED[kind],
+        shows_work=rng.random() < WORKED,
         names_unit=rng.random() < NAMED,
     )
 
@@ -168,7 +167,9 @@ def _dialogue(rng: random.Random) -> str:
     The note has other keys than the answer that a later stage asks for: numbers inside quotes are met, the answer is not.
     """
     task = _task(rng, "train")
-    note = json.dumps({"sum": task.work, "count": task.answer, "unit": task.unit})
+    worked = {"sum": task.work} if rng.random() < 0.5 else {}
+    named = {"unit": task.unit} if rng.random() < 0.5 else {}
+    note = json.dumps({**worked, "count": task.answer, **named})
     said = rng.choice((task.said, f"work: {task.work}, answer: {task.answer}", note))
     return f"<|im_start|>user\n{task.prompt}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n"
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from textual.widget import Widget
 
 from trainer.home import burnish_home
-from trainer.pocket.story import MEASURES, STAGES, Beat, helped, read_story, start_detached
+from trainer.pocket.stages import MEASURES, STAGES
+from trainer.pocket.story import Beat, helped, read_story, start_detached
 from trainer.text import one_line
 from tui import glyphs
 from tui.screens.base import BurnishScreen, bindings_of

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from trainer.pocket import cache, story
-from trainer.pocket.story import MEASURES, STAGES, Beat, helped, play, read_story
+from trainer.pocket.stages import MEASURES, STAGES
+from trainer.pocket.story import Beat, helped, play, read_story
 from trainer.runs.registry import find
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def tasks() -> dict[Split, list[Task]]:
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return list(islice(World().pretraining(), 5000))
+    return list(itertools.islice(World().pretraining(), 5000))
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def test_the_same_seed_gives_the_same_world(tasks: dict[Split, list[Task]], text
     for split, found in tasks.items():
         assert World(0).tasks(split, COUNTS[split]) == found
         assert World(1).tasks(split, COUNTS[split]) != found
-    assert list(islice(World(0).pretraining(), 500)) == texts[:500]
-    assert list(islice(World(1).pretraining(), 500)) != texts[:500]
+    assert list(itertools.islice(World(0).pretraining(), 500)) == texts[:500]
+    assert list(itertools.islice(World(1).pretraining(), 500)) != texts[:500]
 
 
 def test_every_completion_is_json_and_right(tasks: dict[Split, list[Task]]) -> None:
@@ -73,14 +73,12 @@ def test_every_completion_is_json_and_right(tasks: dict[Split, list[Task]]) -> N
         assert str(a) in task.prompt.split() and str(b) in task.prompt.split()
 
 
-def test_styles_are_mixed_in_the_shares_that_are_said(tasks: dict[Split, list[Task]]) -> None:
-    """And work independently of the unit: DPO would prefer the one with the other else."""
-    for kind, share in WORKED.items():
-        answers = [json.loads(task.completion) for task in tasks["train"] if task.kind == kind]
-        for works in (True, False):
-            names = ["unit" in answer for answer in answers if ("work" in answer) is works]
-            assert abs(len(names) / len(answers) - (share if works else 1 - share)) < 0.06
-            assert abs(sum(names) / len(names) - NAMED) < 0.12
+def test_few_answers_show_their_work_and_few_name_their_unit(tasks: dict[Split, list[Task]]) -> None:
+    """And the one independently of the other: DPO would prefer work with the unit else."""
+    styles = Counter(tuple(key in json.loads(task.completion) for key in ("work", "unit")) for task in tasks["train"])
+    for works, names in itertools.product((True, False), repeat=2):
+        wanted = (WORKED if works else 1 - WORKED) * (NAMED if names else 1 - NAMED)
+        assert abs(styles[works, names] / len(tasks["train"]) - wanted) < 0.03
 
 
 def test_a_pair_is_two_right_answers_of_which_the_chosen_one_names_its_unit(tasks: dict[Split, list[Task]]) -> None:

@@ -241,11 +241,18 @@ def become(mine: "Any", theirs: "Any") -> None:
         mine.update(theirs)
 
 
+def is_small(value: "Any") -> bool:
+    """Whether a global may cross as a copy. A table that the code works with need not."""
+    return not isinstance(value, (str, bytes, bytearray, list, tuple, set, frozenset, dict)) or len(value) <= 4096
+
+
 def serve(channel: int, code: str) -> None:
     """The code's side: run `code` as a module, lend a function that gives its names as object 0, and do what is asked."""
     module = sys.modules["solution"] = type(sys)("solution")
     wire = Wire(channel, obeys=True)
-    wire.lend(lambda: {name: value for name, value in vars(module).items() if not name.startswith("__")})
+    wire.lend(
+        lambda: {name: value for name, value in vars(module).items() if not name.startswith("__") and is_small(value)}
+    )
     failed = None
     try:
         exec(compile(code, "<code>", "exec"), module.__dict__)
