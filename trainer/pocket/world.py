@@ -6,8 +6,8 @@ words or as a note under other keys: it carries the arithmetic and every token t
 problem with the answer that is asked for.
 
 Each stage has something of its own to teach. The rows of SFT answer in JSON, in styles mixed: few show their work, and few
-name their unit. The pairs prefer the answer that names its unit. What is right is left to RFT: the number of two steps said
-at once is often wrong, and that work helps is nowhere told.
+name their unit. The pairs prefer the answer that names its unit. What is right is left to RFT: a number said at once is
+often wrong, and that work helps is nowhere told.
 """
 
 from __future__ import annotations
@@ -25,60 +25,30 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NAMES = ("Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Max", "Ida", "Sam")
 THINGS = ("apples", "books", "coins", "pens", "cards", "stones", "cups", "shells")
 PLACES = ("shop", "park", "school", "house", "garden")
-LARGEST = 40  # operands, answers and what lies between stay within 0..LARGEST
+LARGEST = 40  # operands and answers of one step stay within 0..LARGEST
 WORKED = 0.25  # share of the answers in SFT rows that show their work
 NAMED = 0.25  # share of them that name their unit
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A story with its question, the sentence that answers it, and the signs between its operands {a}, {b} and {c}."""
-
-    question: str
-    said: str
-    signs: str
-
-
-KINDS = {
-    "gain": Kind(
+# kind: (story with its question, the sentence that answers it). {c} is the answer, {who} and {other} are two people.
+KINDS: dict[str, tuple[str, str]] = {
+    "gain": (
         "{who} has {a} {things}. {other} gives {who} {b} more. How many {things} does {who} have now?",
-        "{who} has {answer} {things} now.",
-        "+",
+        "{who} has {c} {things} now.",
     ),
-    "loss": Kind(
+    "loss": (
         "{who} has {a} {things}. {who} loses {b} of them in the {place}. How many {things} are left?",
-        "{answer} {things} are left.",
-        "-",
+        "{c} {things} are left.",
     ),
-    "together": Kind(
+    "together": (
         "{who} has {a} {things} and {other} has {b} {things}. How many {things} do they have together?",
-        "They have {answer} {things} together.",
-        "+",
+        "They have {c} {things} together.",
     ),
-    "difference": Kind(
+    "difference": (
         "{who} has {a} {things} and {other} has {b} {things}. How many more {things} does {who} have?",
-        "{who} has {answer} more {things}.",
-        "-",
-    ),
-    "gain-loss": Kind(
-        "{who} has {a} {things}. {other} gives {who} {b} more. {who} loses {c} of them in the {place}. "
-        "How many {things} are left?",
-        "{answer} {things} are left.",
-        "+-",
-    ),
-    "loss-gain": Kind(
-        "{who} has {a} {things}. {who} loses {b} of them in the {place}. {other} gives {who} {c} more. "
-        "How many {things} does {who} have now?",
-        "{who} has {answer} {things} now.",
-        "-+",
-    ),
-    "together-gain": Kind(
-        "{who} has {a} {things} and {other} has {b} {things}. They find {c} more in the {place}. "
-        "How many {things} do they have together?",
-        "They have {answer} {things} together.",
-        "++",
+        "{who} has {c} more {things}.",
     ),
 }
+SUBTRACTS = frozenset({"loss", "difference"})
 
 
 @dataclass(frozen=True)
@@ -86,14 +56,18 @@ class Task:
     """One problem. `prompt` is what the user asks, `said` its answer in words, `unit` the things that are counted."""
 
     kind: str
-    operands: tuple[int, ...]
-    work: str  # its equations, each with its result
+    operands: tuple[int, int]
     answer: int
     prompt: str
     said: str
     unit: str
     shows_work: bool  # whether the SFT row does
     names_unit: bool
+
+    @property
+    def work(self) -> str:
+        a, b = self.operands
+        return f"{a}{'-' if self.kind in SUBTRACTS else '+'}{b}={self.answer}"
 
     @property
     def completion(self) -> str:
@@ -144,46 +118,32 @@ class World:
             yield rng.choice(makers)(rng)
 
 
-def split_of(kind: str, operands: tuple[int, ...]) -> Split:
+def split_of(kind: str, operands: tuple[int, int]) -> Split:
     """The split that a problem belongs to: about a tenth each for validation and test."""
     bucket = zlib.crc32(f"{kind}{operands}".encode()) % 10
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
 def _task(rng: random.Random, split: Split) -> Task:
-    name = rng.choice(list(KINDS))
-    kind = KINDS[name]
     while True:
-        operands = tuple(rng.randint(1, LARGEST) for _ in range(len(kind.signs) + 1))
-        results = _results(operands, kind.signs)
-        if all(0 <= result <= LARGEST for result in results) and split_of(name, operands) == split:
+        kind = rng.choice(list(KINDS))
+        a, b = rng.randint(1, LARGEST), rng.randint(1, LARGEST)
+        answer = a - b if kind in SUBTRACTS else a + b
+        if 0 <= answer <= LARGEST and split_of(kind, (a, b)) == split:
             break
     who, other = rng.sample(NAMES, 2)
     words = {"who": who, "other": other, "things": rng.choice(THINGS), "place": rng.choice(PLACES)}
-    before = (operands[0], *results)
+    question, said = KINDS[kind]
     return Task(
-        kind=name,
-        operands=operands,
-        work=", ".join(
-            f"{before[at]}{sign}{operands[at + 1]}={result}"
-            for at, (sign, result) in enumerate(zip(kind.signs, results, strict=True))
-        ),
-        answer=results[-1],
-        prompt=kind.question.format(**dict(zip("abc", operands, strict=False)), **words),
-        said=kind.said.format(answer=results[-1], **words),
+        kind=kind,
+        operands=(a, b),
+        answer=answer,
+        prompt=question.format(a=a, b=b, **words),
+        said=said.format(c=answer, **words),
         unit=words["things"],
         shows_work=rng.random() < WORKED,
         names_unit=rng.random() < NAMED,
     )
-
-
-def _results(operands: tuple[int, ...], signs: str) -> list[int]:
-    """What each step comes to."""
-    found, sofar = [], operands[0]
-    for sign, operand in zip(signs, operands[1:], strict=True):
-        sofar += operand if sign == "+" else -operand
-        found.append(sofar)
-    return found
 
 
 def _sums(rng: random.Random) -> str:
@@ -207,8 +167,7 @@ def _dialogue(rng: random.Random) -> str:
     The note has other keys than the answer that a later stage asks for: numbers inside quotes are met, the answer is not.
     """
     task = _task(rng, "train")
-    worked = {"sum": task.work} if rng.random() < 0.5 else {}
-    note = json.dumps({**worked, "count": task.answer, "unit": task.unit})
+    note = json.dumps({"sum": task.work, "count": task.answer, "unit": task.unit})
     said = rng.choice((task.said, f"work: {task.work}, answer: {task.answer}", note))
     return f"<|im_start|>user\n{task.prompt}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n"
 
