@@ -28,7 +28,7 @@ BATCH = 100
 class Graded:
     """Grades of one model on the same problems, one entry a problem, and the first few answers as they came.
 
-    `valid`: a JSON object with an `answer`. `named`: the answer names the right unit, which is what the pairs prefer.
+    `valid`: a JSON object with an `answer`. `named`: it names the right unit, which is what the pairs prefer.
     `ranked`: of the two answers of the pair the model finds the preferred one likelier. `correct`: the number is right.
     `worked`: the answer shows work, right or wrong.
     """
@@ -84,7 +84,8 @@ def graded(model: Any, tokenizer: Any, pairs: list[dict[str, Any]]) -> Graded:
         wanted = json.loads(pair["chosen"][-1]["content"])
         found = grade(text, wanted["answer"])
         answer = json.loads(text) if found.valid else {}
-        grades["valid"].append("answer" in answer)
+        answer = answer if "answer" in answer else {}
+        grades["valid"].append(bool(answer))
         grades["correct"].append(found.correct)
         grades["named"].append(answer.get("unit") == wanted["unit"])
         grades["worked"].append("work" in answer)

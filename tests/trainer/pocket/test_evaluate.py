@@ -41,7 +41,7 @@ def test_each_grade_asks_for_one_thing(
     found = graded(*loaded, pairs[:6])
     assert found.valid == [True, True, True, True, False, False]
     assert found.correct == [True, True, False, True, False, False]
-    assert found.named == [True, False, True, False, True, False]
+    assert found.named == [True, False, True, False, False, False]
     assert found.worked == ["work" in wanted[0], True, False, False, False, False]
     assert [each["completion"] for each in found.examples] == said[:4]
 
