@@ -148,9 +148,8 @@ def _load(recipe: Recipe, request: dict[str, Any], progress: Callable[[str], Non
     if recipe.resources.cpu_threads:
         torch.set_num_threads(recipe.resources.cpu_threads)
     torch.manual_seed(recipe.training.seed)
-    model, tokenizer = models.load(recipe, base, models.pick_device(recipe.resources))
-    if request["adapter"]:
-        model = models.go_on(model, Path(request["adapter"]), recipe)
+    adapter = Path(request["adapter"]) if request["adapter"] else None
+    model, tokenizer = models.load_to_train(recipe, base, adapter, models.pick_device(recipe.resources))
     return model.eval(), tokenizer
 
 

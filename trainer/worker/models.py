@@ -132,8 +132,24 @@ def tokenizer_of(base: str, revision: str = "main") -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
 
 
-def go_on(model: Any, adapter: Path, recipe: Recipe) -> Any:
-    """`model` with the adapter of an earlier run on it: trained further, or merged in where every weight is trained."""
+def load_to_train(
+    recipe: Recipe, base: str, adapter: Path | None, device: Device
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Model and tokenizer as a run of the recipe begins with them: on the base, where the run goes on, its adapter.
+
+    The adapter is trained further, or merged in where every weight is trained. The chat template is the recipe's, else the
+    one that the adapter was trained under. Raises ModelError.
+    """
+    model, tokenizer = load(recipe, base, device, scores=recipe.method == "reward")
+    if adapter:
+        model, tokenizer = _with_adapter(model, adapter, recipe), tokenizer_of(str(adapter))
+    if given := recipe.data.chat_template_path:
+        is_file = Path(given).is_file()
+        tokenizer.chat_template = Path(given).read_text() if is_file else tokenizer_of(given).chat_template
+    return model, tokenizer
+
+
+def _with_adapter(model: Any, adapter: Path, recipe: Recipe) -> Any:
     if recipe.method == "reward":
         return _with_score_head(model, adapter)
     from peft import PeftModel

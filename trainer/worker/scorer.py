@@ -54,6 +54,7 @@ def load(base: str, recipe: Recipe, scene: Scene, *, trains: bool = False) -> tu
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(lineage.adapter), is_trainable=trains)
+        tokenizer = models.tokenizer_of(str(lineage.adapter))  # with the template that it was trained under
     if tokenizer.chat_template is None:
         raise ModelError(
             f"{base} has a tokenizer without a chat template", "a conversation cannot be scored without one"

@@ -46,9 +46,7 @@ def train(run: RunFolder, reporter: Reporter, *, resume: bool) -> Verdict:
     pocket = _pocket(recipe, lineage.base, home, reporter)
     device = models.pick_device(recipe.resources)
     base = str(pocket) if lineage.base == "pocket" else lineage.base
-    model, tokenizer = models.load(recipe, base, device, scores=recipe.method == "reward")
-    if lineage.adapter:
-        model = models.go_on(model, lineage.adapter, recipe)
+    model, tokenizer = models.load_to_train(recipe, base, lineage.adapter, device)
 
     reporter.phase("preparing", "rows and labels")
     split = split_of(recipe, pocket)

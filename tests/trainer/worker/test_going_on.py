@@ -102,3 +102,33 @@ def test_dpo_under_an_adapter_holds_the_weights_once(tiny_model: Path, tmp_path:
     adapter = weights("model.tuning=lora", "model.lora.r=2") - base
     assert 0 < adapter < 0.2 * base
     assert weights("model.tuning=full") == pytest.approx(2 * base, rel=0.01)
+
+
+TEMPLATE = (
+    "{% for message in messages %}{{ '[' + message['role'] + ']' + message['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("recipe", ["dpo", "kto", "reward-model", "rft-math"])
+def test_every_method_trains_under_the_template_of_the_recipe(
+    recipe: str, home: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "plain.jinja"
+    file.write_text(TEMPLATE)
+    changed = () if recipe != "rft-math" else ("grpo.num_generations=2", "rewards={short: {kind: length}}")
+    lengths = []
+    for template in ("none", str(file)):
+        worked = work(home, tiny_model, recipe, f"data.chat_template_path={template}", *changed)
+        (data,) = worked.events("data")
+        lengths.append(data.get("masked_tokens", 0) + data.get("trained_tokens", 0) or data["prompt_tokens_mean"])
+    assert lengths[0] != lengths[1]
+    assert (worked.run.adapter / "chat_template.jinja").read_text() == TEMPLATE
+
+
+def test_a_run_goes_on_under_the_template_of_its_parent(home: Path, tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plain.jinja"
+    file.write_text(TEMPLATE)
+    work(home, tiny_model, "sft-lora", f"data.chat_template_path={file}", name="sft")
+    dpo = work(home, tiny_model, "dpo", "model.base=run:sft")
+    assert (dpo.run.adapter / "chat_template.jinja").read_text() == TEMPLATE
