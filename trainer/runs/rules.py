@@ -30,7 +30,7 @@ _COLLAPSED = 1.5  # of the log-probability that the chosen answers had at first
 _FASTER = 2.0  # times the fall of the rejected ones
 _LOW_REWARD = 0.15
 _ACCURACY = {"dpo": "rewards/accuracies", "reward": "accuracy"}
-_SWAPPED = "look for swapped pairs (`burnish data check`), then lower training.learning_rate"
+_SWAPPED = "look for swapped pairs, then lower training.learning_rate"
 
 
 def nonfinite(readings: Readings) -> Finding | None:
