@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,8 +85,11 @@ def reward_functions(recipe: Recipe, rows: Rows, tokenizer: Any, scene: Scene) -
     return functions
 
 
-def watched(trainer: type[Any]) -> type[Any]:
-    """`trainer`, a GRPOTrainer or RLOOTrainer, that times its parts and keeps the completions of evaluations apart."""
+def watched(trainer: type[Any], *, keeps_completions: bool = True) -> type[Any]:
+    """`trainer`, a GRPOTrainer or RLOOTrainer, that times its parts and keeps the completions of evaluations apart.
+
+    One that does not keep those of its steps in files, as TRL's GRPOTrainer does, is made to.
+    """
 
     class Watched(trainer):  # type: ignore[misc]
         clock = StepClock()
@@ -112,7 +116,7 @@ def watched(trainer: type[Any]) -> type[Any]:
             for name in ("reward_std", "frac_reward_zero_std"):  # of groups, and a held-out prompt is answered once
                 self._metrics["eval"].pop(name, None)
             super().log(*args, **kwargs)
-            if trainer.__name__ == "RLOOTrainer" and self.log_completions:
+            if self.log_completions and not keeps_completions:
                 _keep(self._logs, Path(self.args.output_dir), self.state.global_step)
 
     Watched.__name__ = trainer.__name__
@@ -120,7 +124,7 @@ def watched(trainer: type[Any]) -> type[Any]:
 
 
 def _keep(logs: Any, output_dir: Path, step: int) -> None:
-    """Write the completions of a step as TRL's GRPOTrainer does: its RLOOTrainer gathers them and writes nothing."""
+    """Write the completions of a step as TRL's GRPOTrainer does."""
     import pyarrow
     from pyarrow import parquet
 
@@ -134,8 +138,6 @@ def _keep(logs: Any, output_dir: Path, step: int) -> None:
 
 def _emptied(logs: Any) -> Any:
     """Fresh logs of the same make as TRL's, a dict of deques and of dicts of deques."""
-    import copy
-
     fresh = copy.deepcopy(logs)
     for held in fresh.values():
         held.clear()

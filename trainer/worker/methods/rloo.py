@@ -40,7 +40,7 @@ def build_trainer(
     """The trainer, with the recipe's rewards."""
     from trl import RLOOTrainer
 
-    return watched(RLOOTrainer)(
+    return watched(RLOOTrainer, keeps_completions=False)(
         model=model,
         reward_funcs=reward_functions(recipe, rows, tokenizer, scene),
         args=config,
