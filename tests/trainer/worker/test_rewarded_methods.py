@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.trainer.worker.helpers import Worked, new_run, on_tiny, work, work_here
+from trainer.rewards import sandbox
 from trainer.runs.rollouts import RolloutReader
 
 Works = dict[str, Worked]
@@ -188,3 +191,27 @@ def test_a_model_without_a_score_is_no_reward_model(tiny_model: Path, home: Path
     worked = work_here(new_run(loaded.recipe, home))
     assert (worked.verdict["kind"], worked.verdict["exit_code"]) == ("bad-model", 2)
     assert "no score head" in worked.verdict["message"]
+
+
+def test_rft_code_runs_what_is_generated_against_the_rows_tests(tiny_model: Path, home: Path, tmp_path: Path) -> None:
+    if sandbox.available() is None:
+        pytest.skip("this box has neither bubblewrap nor user namespaces to run generated code in")
+    rows = [{"prompt": f"Write f that adds {n}.", "test": [f"assert f(1) == {n + 1}"]} for n in range(8)]
+    worked = work(home, tiny_model, "rft-code", *on_rows(tmp_path, rows))
+    rollouts = [one for group in RolloutReader(worked.run).groups(3) for one in group.rollouts]
+    assert all(one.rewards["tests"] == 0.0 and "0 of 1 tests passed" in one.reasons["tests"] for one in rollouts)
+
+
+def test_rft_tools_compares_calls(tiny_model: Path, home: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Weather in town {n}?", "tool_calls": {"name": "weather", "arguments": {"n": n}}} for n in range(8)
+    ]
+    worked = work(home, tiny_model, "rft-tools", *on_rows(tmp_path, rows))
+    rollouts = [one for group in RolloutReader(worked.run).groups(3) for one in group.rollouts]
+    assert all(one.rewards["call"] == 0.0 and one.reasons["call"] for one in rollouts)
+
+
+def on_rows(folder: Path, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"data.train={file}", "data.eval=none", "data.eval_fraction=0", "grpo.num_generations=2"
