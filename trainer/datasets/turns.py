@@ -36,6 +36,11 @@ def text(value: Any, name: str) -> str:
     return value
 
 
+def text_of(said: Any) -> str:
+    """The text of a prompt or completion in TRL's form, which is text already or a list of turns."""
+    return said if isinstance(said, str) else "\n".join(str(turn.get("content") or "") for turn in said)
+
+
 def user(content: str) -> Turn:
     return {"role": "user", "content": content}
 

@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from recipes.errors import InputError
 from recipes.schema import ROLLOUT, Recipe
 from trainer.datasets.splits import Count, balance, converted, layout_of
+from trainer.datasets.turns import text_of
 from trainer.errors import DatasetError, ModelError, PreflightRefusal
 from trainer.home import burnish_home
 from trainer.planning.bases import check_folder
@@ -71,7 +71,7 @@ def _rows(path: Path, recipe: Recipe, base: Path | None) -> set[str]:
         balance(path, examples)
     longest = recipe.training.max_length
     if recipe.method not in ROLLOUT and base is not None and (base / "tokenizer.json").exists():
-        prompts = [text for example in examples[:_PROMPTS] if (text := _prompt(example))]
+        prompts = [text for example in examples[:_PROMPTS] if (text := text_of(example.get("prompt", [])))]
         lengths = list(_token_counts(base / "tokenizer.json", prompts))
         if lengths and min(lengths) >= longest:
             raise DatasetError(
@@ -80,11 +80,6 @@ def _rows(path: Path, recipe: Recipe, base: Path | None) -> set[str]:
                 f"--set training.max_length={max(lengths) * 2} or shorter prompts",
             )
     return set(examples[0])
-
-
-def _prompt(example: dict[str, Any]) -> str:
-    prompt = example.get("prompt", [])
-    return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
 
 
 def _token_counts(tokenizer: Path, texts: Iterable[str]) -> Iterable[int]:

@@ -15,6 +15,7 @@ from recipes.schema import Recipe
 from trainer.datasets.reading import Row, read_rows
 from trainer.datasets.sampling import at_most
 from trainer.datasets.splits import Count, converted, layout_of
+from trainer.datasets.turns import text_of
 from trainer.errors import DatasetError, RunError
 from trainer.pocket import cache
 from trainer.pocket.world import World
@@ -65,11 +66,6 @@ class Source:
     def tasks(self, limit: int) -> list[Task]:
         """The first prompts that were completed, each once."""
         return list({each.task.text: each.task for each in self.completions}.values())[:limit]
-
-
-def text_of(turns: Any) -> str:
-    """The text of a prompt or completion, given as text or as messages."""
-    return turns if isinstance(turns, str) else "\n".join(str(turn.get("content") or "") for turn in turns)
 
 
 def tasks_of(recipe: Recipe, home: Path | None = None) -> list[Task]:

@@ -11,6 +11,7 @@ from typing import Any
 from recipes.rewards import Reward, RewardModel
 from recipes.schema import Recipe
 from trainer.datasets.splits import Split
+from trainer.datasets.turns import text_of
 from trainer.rewards.score import Failure, RewardError, Score
 from trainer.rewards.service import RewardService
 from trainer.worker.clock import StepClock
@@ -52,7 +53,7 @@ def reward_functions(recipe: Recipe, rows: Rows, tokenizer: Any, scene: Scene) -
             columns = {key: [rows.columns[number][key] for number in row] for key in rows.columns[row[0]]}
             columns.pop("prompt")
             try:
-                scores = service.score(name, list(map(_text, prompts)), list(map(_text, completions)), columns)
+                scores = service.score(name, list(map(text_of, prompts)), list(map(text_of, completions)), columns)
             except RewardError as error:
                 scene.trouble.append(error)
                 scores = [Score(None, "the run ends: its reward failed")] * len(prompts)
@@ -151,8 +152,3 @@ def _tell(failures: list[Failure], scene: Scene) -> None:
         first = next(failure for failure in failures if (failure.reward, failure.kind) == (reward, kind))
         scene.warn("reward", f"reward {reward} {kind} {count} times: {first.message}")
     failures.clear()
-
-
-def _text(turns: Any) -> str:
-    """The text of a prompt or completion, given as text or as messages."""
-    return turns if isinstance(turns, str) else "\n".join(str(turn.get("content") or "") for turn in turns)
