@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recipes.errors import InputError
 from recipes.rewards import Reward, RewardModel
-from recipes.schema import ROLLOUT, Recipe
+from recipes.schema import Recipe
 from trainer.errors import DatasetError
 from trainer.rewards.completions import Completion, Source, Task
 from trainer.rewards.findings import findings, serious, verdict
@@ -17,6 +16,7 @@ from trainer.rewards.probes import Probe, probes
 from trainer.rewards.report import Finding, Report, Scored, report
 from trainer.rewards.score import Failure
 from trainer.rewards.service import RewardService, check_rewards
+from trainer.rewards.testable import require_testable
 
 REFERENCES = "the right answers of the data"
 _CHARACTERS = 4  # of a token, about
@@ -45,22 +45,6 @@ class Trial:
             **self.report.as_object(),
             "findings": [asdict(finding) for finding in self.findings],
         }
-
-
-def why_not(recipe: Recipe) -> str:
-    """Why the rewards of a recipe cannot be tested; empty where they can."""
-    if recipe.method not in ROLLOUT:
-        return f"{recipe.method} takes no rewards"
-    if recipe.rewards and all(isinstance(reward, RewardModel) for reward in recipe.rewards.values()):
-        return "a reward model is scored in the run only, and the recipe has no other reward"
-    return ""
-
-
-def require_testable(recipe: Recipe) -> None:
-    """Raises InputError where the rewards of a recipe cannot be tested."""
-    if reason := why_not(recipe):
-        hint = "`burnish recipes` lists the recipes; rft-math has rewards to test"
-        raise InputError(f"{recipe.name}: {reason}", hint)
 
 
 def rollout_of(recipe: Recipe) -> Any:

@@ -11,7 +11,8 @@ from recipes.loading import load
 from recipes.schema import Recipe
 from trainer.rewards import completions
 from trainer.rewards.completions import Source, Task
-from trainer.rewards.trial import Trial, require_testable, try_rewards
+from trainer.rewards.testable import require_testable
+from trainer.rewards.trial import Trial, try_rewards
 from trainer.runs.registry import find
 from trainer.text import one_line
 from tui import present_rewards as show

@@ -15,6 +15,7 @@ from textual.widget import Widget
 from recipes.errors import BurnishError, RecipeError
 from recipes.explain import Setting, as_yaml, settings
 from recipes.loading import Loaded, from_text, library, override
+from trainer.rewards.testable import why_not
 from trainer.runs import warm
 from tui import glyphs
 from tui.screens.base import BurnishScreen, bindings_of
@@ -64,7 +65,7 @@ class RecipesScreen(BurnishScreen):
         self.app.push_screen(RecipeScreen(self._library[self.query_one(Picker).chosen]))
 
     def reason(self, action: str) -> str:
-        return _untestable(self._library[self.query_one(Picker).chosen]) if action == "test_rewards" else ""
+        return why_not(self._library[self.query_one(Picker).chosen].recipe) if action == "test_rewards" else ""
 
     def action_test_rewards(self) -> None:
         _test_rewards(self, self._library[self.query_one(Picker).chosen])
@@ -98,7 +99,7 @@ class RecipeScreen(BurnishScreen):
             return "nothing was changed"
         if action == "launch" and self._launching:
             return "it is being launched"
-        return _untestable(self._loaded) if action == "test_rewards" else ""
+        return why_not(self._loaded.recipe) if action == "test_rewards" else ""
 
     def tick(self) -> None:
         width = self.size.width
@@ -215,12 +216,6 @@ class RecipeScreen(BurnishScreen):
             self.say_error(error)
         finally:
             self._launching = False
-
-
-def _untestable(loaded: Loaded) -> str:
-    from trainer.rewards.trial import why_not
-
-    return why_not(loaded.recipe)
 
 
 def _test_rewards(screen: BurnishScreen, loaded: Loaded) -> None:
