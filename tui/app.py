@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.binding import Binding
+from textual.events import Key
 from textual.screen import Screen
 
 from recipes.errors import BurnishError
@@ -84,6 +85,12 @@ class Workstation(App[int]):
             self._open(Path(opened))
         self.run_worker(terminal.leave_when_gone(self._leave_with), name="terminal")
         self.set_timer(_FIRST_FRAME_S, lambda: self.run_worker(self._look(), name="look"))
+
+    def on_key(self, event: Key) -> None:
+        """A key that cannot act says why. Asked here, where the keys before it have done what they do: a slow link brings
+        several at once."""
+        if isinstance(self.screen, BurnishScreen) and self.screen.explain(event.key):
+            event.prevent_default()
 
     async def _look(self) -> None:
         """Read the box and the runs in threads, for as long as the app lives."""

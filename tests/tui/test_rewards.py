@@ -190,3 +190,14 @@ async def test_rewards_that_do_not_fit_are_refused_with_the_reason(settings: lis
         await until(pilot, lambda: isinstance(app.screen, Notice) and "no column `nowhere`" in shown(app))
         await pilot.press("enter", "f")
         await until(pilot, lambda: "fresh: the rewards cannot be tested" in shown(app))
+
+
+async def test_keys_that_come_at_once_are_answered_in_their_order(settings: list[str]) -> None:
+    """A slow link brings a burst: Enter is asked about the row that the two keys before it went to."""
+    app = Workstation("fake:none")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.push_screen(RewardsScreen(load("rft-json", settings)))
+        await until(pilot, lambda: "right answers get full marks" in shown(app))
+        for key in ("j", "j", "enter"):
+            app.simulate_key(key)
+        await until(pilot, lambda: isinstance(app.screen, Behind))

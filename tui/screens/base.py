@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Key
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -91,13 +90,14 @@ class BurnishScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return None if self.is_mounted and self.reason(action) else True
 
-    def on_key(self, event: Key) -> None:
-        """A key that cannot act comes here unhandled: say why."""
+    def explain(self, key: str) -> bool:
+        """Say why a key cannot act now; False where it can, or means nothing here."""
         for action in actions.ACTIONS:
-            mine = action.screen == self.NAME and event.key in self.station.keys_of(action)
+            mine = action.screen == self.NAME and key in self.station.keys_of(action)
             if mine and (why := self.reason(action.id)):
                 self.say(f"{action.title}: {why}", "warn")
-                event.stop()
+                return True
+        return False
 
     def _tick(self) -> None:
         # `is_current` is true of a screen below this one as well, and painting that one paints everything over it again.
