@@ -6,7 +6,7 @@ import math
 
 
 def compact(number: float) -> str:
-    """A number in at most six characters: 0.613, 1.2k, 3.4M, 2.0e-4."""
+    """A number in at most six characters and its sign: 0.613, 0.0041, 1.2k, 3.4M, 2.0e-4."""
     if not math.isfinite(number):
         return "–"
     size = abs(number)
@@ -18,7 +18,7 @@ def compact(number: float) -> str:
     if size < 1e-3:
         mantissa, exponent = f"{number:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return f"{number:.3g}"
+    return f"{number:.2g}" if size < 1e-2 else f"{number:.3g}"
 
 
 def duration(seconds: float) -> str:
