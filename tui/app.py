@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ class Workstation(App[int]):
         """Read the box and the runs in threads, for as long as the app lives."""
         from trainer.runs.registry import summaries
 
+        gc.enable()  # `tui.main` leaves it off until there is a first frame
         self._sampler = await asyncio.to_thread(self._start_sampler)
         while True:
             self.runs = await asyncio.to_thread(summaries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -122,6 +123,8 @@ def _workstation(args: argparse.Namespace, opened: str) -> int:
         raise InputError(
             "TERM=dumb cannot show a full screen", "set TERM, for example TERM=xterm-256color, or use the verbs"
         )
+    # Before the first frame nothing is garbage, and looking for it takes a fourteenth of the start; the app enables it.
+    gc.disable()
     from tui.terminal import prepare
 
     prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -230,3 +231,12 @@ async def test_launch_watch_stop_and_resume_by_keys(home: Path, tiny_model: Path
     command = json.loads(run.run_json.read_text())["command"]
     assert command[:3] == ["burnish", "run", "sft-qlora"]
     assert "--set=training.max_steps=400" in command
+
+
+async def test_the_collector_of_garbage_is_back_once_the_app_is_up(home: Path) -> None:
+    gc.disable()  # as the command leaves it
+    try:
+        async with Workstation("fake:none").run_test() as pilot:
+            await until(pilot, gc.isenabled)
+    finally:
+        gc.enable()
